@@ -1,0 +1,1 @@
+"""The command ``trafficrl``: thin Click commands that parse, call and print."""

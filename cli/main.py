@@ -1,0 +1,126 @@
+"""The ``trafficrl`` command group and what the user sees of an error.
+
+Only click is imported here: a subcommand's module loads when it is used, so
+that ``trafficrl --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+import click
+
+from trafficrl import __version__
+from trafficrl.errors import TrafficRLError
+
+
+class Lazy(NamedTuple):
+    """Where a subcommand lives (``module:attribute`` in this package) and its help line."""
+
+    target: str
+    help: str
+
+
+COMMANDS = {
+    "train": Lazy("train:train", "Train the controllers of a scenario."),
+    "evaluate": Lazy("evaluate:evaluate", "Evaluate a trained run or a reference controller."),
+    "scenarios": Lazy("scenarios:scenarios", "List, show and describe scenarios."),
+    "doctor": Lazy("doctor:doctor", "Check that this machine has what trafficrl needs."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, attribute = COMMANDS[cmd_name].target.split(":")
+        command = getattr(import_module(f".{module}", __package__), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="trafficrl")
+def cli() -> None:
+    """Learn vehicle controllers in SUMO, one per vehicle, from neighbours only.
+
+    Start with `trafficrl train ring`, or `trafficrl doctor` where that fails.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 is success, 1 a failure that is named on one line, 2 a wrong command line,
+    130 an interrupt. No traceback is shown unless TRAFFICRL_DEBUG=1, with which
+    the exception leaves this function.
+    """
+    try:
+        result = cli.main(arguments, prog_name="trafficrl", standalone_mode=False)
+        sys.stdout.flush()
+    except Exception as error:
+        # Click's own exceptions are answers to the user, never defects to debug.
+        if os.environ.get("TRAFFICRL_DEBUG") == "1" and not isinstance(
+            error, click.ClickException | click.Abort
+        ):
+            raise
+        return _report(error)
+    except KeyboardInterrupt:
+        return _report(click.Abort())
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: Exception) -> int:
+    """Tell the user what went wrong, on one line, and return the exit code."""
+    code = 1
+    match error:
+        case BrokenPipeError():
+            _discard_stdout()
+            return code
+        case click.Abort():
+            click.echo("interrupted", err=True)
+            return 130
+        case click.exceptions.NoArgsIsHelpError():
+            error.show()
+            return error.exit_code
+        case click.ClickException():
+            message, code = _click_message(error), error.exit_code
+        case TrafficRLError():
+            message = str(error)
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            message = f"{where}{error.strerror or error}"
+            _discard_stdout()
+        case _:
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            message = f"unexpected {what} (TRAFFICRL_DEBUG=1 shows the traceback)"
+    click.echo(f"error: {message}", err=True)
+    return code
+
+
+def _click_message(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split())
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        message = f"{message.rstrip('.')} (see `{error.ctx.command_path} --help`)"
+    return message
+
+
+def _discard_stdout() -> None:
+    """Point stdout at nothing if it cannot be written: Python flushes it again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

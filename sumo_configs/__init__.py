@@ -1,0 +1,1 @@
+"""The SUMO configurations that come with trafficrl."""

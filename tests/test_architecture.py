@@ -1,0 +1,121 @@
+"""Which module may import which: section 4 of the design, read off the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "trafficrl"
+
+LEARNING = ["trafficrl.nn", "trafficrl.algorithms", "trafficrl.training", "trafficrl.evaluation"]
+WORLD = ["trafficrl.simulation", "trafficrl.envs"]
+SUMO = ["libsumo", "traci"]
+
+# part of the package -> what nothing in it may import, not even inside a function
+FORBIDDEN = {
+    **{
+        part: ["torch", *LEARNING]
+        for part in (
+            "errors.py",
+            "types.py",
+            "resources.py",
+            "graph.py",
+            "config",
+            "simulation",
+            "controllers",
+            "envs",
+        )
+    },
+    "nn": [*SUMO, *WORLD],
+    "algorithms": [*SUMO, *WORLD],
+}
+
+
+def imported_names(source: str, package: str) -> set[str]:
+    """Dotted names that ``source`` imports anywhere, relative ones resolved in ``package``."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) + 1 - node.level]
+            base = ".".join([*(parents if node.level else []), *([node.module or ""])]).strip(".")
+            # `from trafficrl import nn` imports a module too.
+            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"}:
+            names |= {arg.value for arg in node.args[:1] if _is_text(arg)}
+    return names
+
+
+def _called(node: ast.Call) -> str:
+    function = node.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def modules_in(part: str) -> list[Path]:
+    path = PACKAGE / part
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def violations(path: Path, forbidden: list[str]) -> list[str]:
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    names = imported_names(path.read_text(encoding="utf-8"), package)
+    return sorted(
+        f"{path.relative_to(ROOT)} imports {name}"
+        for name in names
+        if any(name == ban or name.startswith(f"{ban}.") for ban in forbidden)
+    )
+
+
+@pytest.mark.parametrize("part", FORBIDDEN)
+def test_the_world_and_learning_do_not_know_each_other(part: str) -> None:
+    found = [v for path in modules_in(part) for v in violations(path, FORBIDDEN[part])]
+    assert not found
+
+
+def test_only_one_module_touches_sumo() -> None:
+    touches = PACKAGE / "simulation" / "sumo.py"
+    assert touches.exists()
+    others = [path for path in modules_in(".") if path != touches]
+    assert not [v for path in others for v in violations(path, SUMO)]
+
+
+def test_nothing_imports_the_command_line() -> None:
+    others = [path for path in modules_in(".") if path != PACKAGE / "__main__.py"]
+    assert not [v for path in others for v in violations(path, ["trafficrl.cli"])]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import trafficrl.nn",
+        "from trafficrl import nn",
+        "from trafficrl.nn import policies",
+        "from ..nn import policies",
+        "from .. import nn",
+        "def f():\n    import trafficrl.nn.policies",
+        "import importlib\nimportlib.import_module('trafficrl.nn')",
+    ],
+)
+def test_the_reader_of_imports_sees_every_form(source: str) -> None:
+    names = imported_names(source, "trafficrl.envs")
+    assert any(name == "trafficrl.nn" or name.startswith("trafficrl.nn.") for name in names)
+
+
+@pytest.mark.parametrize("module", ["trafficrl", "trafficrl.cli.main", "trafficrl.cli.doctor"])
+def test_the_command_line_starts_without_heavy_libraries(module: str) -> None:
+    heavy = ["torch", "numpy", "pydantic", "libsumo", "traci", "networkx", "gymnasium", "rich"]
+    script = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,133 @@
+"""What the sections of a scenario demand of each other.
+
+A section's own limits stand beside its fields; here is what no section can
+know alone. ``ScenarioConfig`` runs ``check_scenario`` on itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from trafficrl.config.scenario import (
+    VEHICLE_LENGTH_M,
+    FigureEightNetwork,
+    PlatoonStart,
+    RingNetwork,
+    RoadNetwork,
+    ScenarioConfig,
+)
+
+Problem = tuple[tuple[str | int, ...], str]
+
+LEARNED = "learned"
+LEAD = "lead"
+
+
+class CheckError(ValueError):
+    """All problems found, each with the path of the key to change."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__(
+            "; ".join(f"{'.'.join(map(str, path))}: {message}" for path, message in problems)
+        )
+
+
+def check_scenario(config: ScenarioConfig) -> None:
+    """Raise ``CheckError`` with every contradiction between the sections of ``config``."""
+    problems = [
+        *_check_times(config),
+        *_check_controllers(config),
+        *_check_room(config),
+        *_check_algorithm(config),
+    ]
+    if problems:
+        raise CheckError(problems)
+
+
+def path_length(network: RingNetwork | FigureEightNetwork) -> float:
+    """Shortest length of the closed path that the vehicles drive on, m."""
+    if isinstance(network, FigureEightNetwork):
+        # Two three-quarter circles and the four arms of the crossing.
+        return network.radius_m * (3 * math.pi + 4)
+    if network.length_range_m is not None:
+        return network.length_range_m[0]
+    return network.length_m
+
+
+def _check_times(config: ScenarioConfig) -> Iterator[Problem]:
+    step, interval = config.simulation.step_s, config.episode.control_interval_s
+    milliseconds = 1000 * step
+    if not math.isclose(milliseconds, max(1, round(milliseconds)), rel_tol=1e-9):
+        yield (
+            ("simulation", "step_s"),
+            f"{step:g} s is not a whole number of milliseconds, which is what SUMO counts in",
+        )
+    multiple = max(1, round(interval / step))
+    if not math.isclose(interval, multiple * step, rel_tol=1e-9):
+        yield (
+            ("episode", "control_interval_s"),
+            f"{interval:g} s is not a whole multiple of simulation.step_s = {step:g} s "
+            f"(nearest: {multiple * step:g})",
+        )
+
+
+def _check_controllers(config: ScenarioConfig) -> Iterator[Problem]:
+    if all(group.controller != LEARNED for group in config.vehicles):
+        yield ("vehicles",), f"at least one vehicle should have the controller '{LEARNED}'"
+    for index, group in enumerate(config.vehicles):
+        if group.controller == LEAD and index > 0:
+            yield ("vehicles", index, "controller"), f"only the first group can be the '{LEAD}'"
+        elif group.controller == LEAD and group.count > 1:
+            yield ("vehicles", index, "count"), f"should be 1, as one vehicle is the '{LEAD}'"
+
+
+def _check_room(config: ScenarioConfig) -> Iterator[Problem]:
+    network, start = config.network, config.start
+    if (start.kind == "platoon") != (network.kind == "road"):
+        right = "platoon" if network.kind == "road" else "uniform"
+        yield (
+            ("start", "kind"),
+            f"'{start.kind}' does not go with a {_name(network.kind)} (should be '{right}')",
+        )
+    elif isinstance(network, RoadNetwork):
+        yield from _check_platoon(config, network.length_m)
+    else:
+        length = path_length(network)
+        count = sum(group.count for group in config.vehicles)
+        most = math.floor(length / (VEHICLE_LENGTH_M + config.simulation.min_gap_m) + 1e-9)
+        if count > most:
+            yield (
+                ("vehicles",),
+                f"{count} vehicles do not fit a {_name(network.kind)} of {length:.4g} m "
+                f"(at most {most})",
+            )
+
+
+def _check_platoon(config: ScenarioConfig, road_length: float) -> Iterator[Problem]:
+    start = config.start
+    if not isinstance(start, PlatoonStart):
+        return
+    count = sum(group.count for group in config.vehicles)
+    gaps = max(0, count - 2) + (start.first_headway_factor[1] if count > 1 else 0)
+    length = count * VEHICLE_LENGTH_M + gaps * start.headway_m
+    if length > road_length:
+        yield (
+            ("vehicles",),
+            f"a platoon of {count} vehicles is up to {length:.4g} m long and does not fit "
+            f"a road of {road_length:.4g} m",
+        )
+
+
+def _check_algorithm(config: ScenarioConfig) -> Iterator[Problem]:
+    known = list(type(config.algorithms).model_fields)
+    if config.training.algorithm not in known:
+        yield (
+            ("training", "algorithm"),
+            f"no algorithm is called '{config.training.algorithm}' (known: {', '.join(known)})",
+        )
+
+
+def _name(kind: str) -> str:
+    return kind.replace("_", " ")

@@ -1,0 +1,254 @@
+"""The scenario: every setting of a task, its simulation and its training.
+
+One pydantic model per section of the YAML file. Keys carry their unit as a
+suffix; unknown keys are refused. ``trafficrl scenarios schema`` prints the
+JSON schema of ``ScenarioConfig``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from trafficrl.config.algorithms import AlgorithmSettings
+from trafficrl.config.base import Interval, Section
+from trafficrl.envs.observations import FEATURES
+from trafficrl.envs.rewards import REWARD_TERMS
+
+VEHICLE_LENGTH_M = 5.0
+
+
+class _Road(Section):
+    lanes: int = Field(1, ge=1, le=8, description="lanes side by side")
+    speed_limit_mps: float = Field(30.0, gt=0, description="speed limit, m/s")
+
+
+class RingNetwork(_Road):
+    """A closed single road; the length is that of the lane, to the millimetre."""
+
+    kind: Literal["ring"]
+    length_m: float = Field(260.0, ge=20, description="length of one lap, m")
+    length_range_m: Interval | None = Field(
+        None, description="draw the length of each episode from this interval, m (whole metres)"
+    )
+
+
+class FigureEightNetwork(_Road):
+    """Two three-quarter circles joined by a crossing with right of way."""
+
+    kind: Literal["figure_eight"]
+    radius_m: float = Field(30.0, ge=10, description="radius of both circles, m")
+
+
+class RoadNetwork(_Road):
+    """A straight open road."""
+
+    kind: Literal["road"]
+    length_m: float = Field(3000.0, gt=50, description="length, m")
+
+
+NetworkConfig = Annotated[
+    RingNetwork | FigureEightNetwork | RoadNetwork, Field(discriminator="kind")
+]
+
+
+class VehicleGroup(Section):
+    """``count`` vehicles with one kind of controller, from the front to the back."""
+
+    controller: str = Field(
+        description="'learned', or a classical controller by name: 'idm', 'lead', ..."
+    )
+    count: int = Field(1, ge=1, description="vehicles in the group")
+    parameters: dict[str, float] = Field(
+        default_factory=dict, description="constants of the classical controller"
+    )
+
+
+class SimulationConfig(Section):
+    """How SUMO is run."""
+
+    backend: Literal["libsumo", "traci"] = Field(
+        "libsumo", description="libsumo (in process, fast) or traci (a SUMO of its own)"
+    )
+    step_s: float = Field(0.1, gt=0, le=1, description="simulation step, s")
+    step_method: Literal["euler", "ballistic"] = Field(
+        "euler", description="SUMO's integration of positions"
+    )
+    speed_mode: int = Field(
+        ge=0,
+        le=127,
+        description="SUMO's checks on commanded speeds: bit 0 safe speed, 1 and 2 "
+        "acceleration bounds, 3 right of way, 4 red lights, 5 right of way inside junctions",
+    )
+    max_speed_mps: float = Field(50.0, gt=0, description="top speed of a vehicle, m/s")
+    min_gap_m: float = Field(2.0, ge=0, description="SUMO's own standstill gap, m")
+    time_headway_s: float = Field(1.0, gt=0, description="SUMO's own time headway (tau), s")
+
+
+class EpisodeConfig(Section):
+    steps: int = Field(ge=1, description="horizon of an episode, simulation steps")
+    control_interval_s: float = Field(
+        0.1, gt=0, description="an action is held this long, s; a multiple of simulation.step_s"
+    )
+    collision_headway_m: float = Field(
+        0.0, ge=0, description="a headway below this counts as a collision, m"
+    )
+    on_collision: Literal["terminate", "freeze", "continue"] = Field(
+        "terminate",
+        description="end the episode, hold its state to the horizon, or only count the collision",
+    )
+
+
+class UniformStart(Section):
+    """Vehicles evenly spread over a closed path."""
+
+    kind: Literal["uniform"]
+    speed_mps: float = Field(0.0, ge=0, description="initial speed, m/s")
+    jitter_m: float = Field(
+        0.0, ge=0, description="each vehicle is moved by up to this much either way, m"
+    )
+    rotate: bool = Field(
+        False, description="turn the whole formation by a random part of the path"
+    )
+
+
+class PlatoonStart(Section):
+    """A platoon on an open road behind the first vehicle."""
+
+    kind: Literal["platoon"]
+    headway_m: float = Field(20.0, gt=0, description="initial headway, m")
+    first_headway_factor: Interval = Field(
+        [1.0, 1.0], description="first follower's headway over headway_m, drawn from this interval"
+    )
+    speed_mps: float = Field(15.0, ge=0, description="initial speed of all vehicles, m/s")
+    speed_factor: Interval = Field(
+        [1.0, 1.0], description="initial speed over speed_mps, drawn once for all vehicles"
+    )
+
+
+StartConfig = Annotated[UniformStart | PlatoonStart, Field(discriminator="kind")]
+
+
+class WarmupConfig(Section):
+    """Drive every vehicle by a classical controller before the episode begins."""
+
+    controller: str = Field(description="name of a classical controller")
+    duration_s: float = Field(ge=0, description="how long, s")
+    parameters: dict[str, float] = Field(default_factory=dict)
+
+
+class AccelerationAction(Section):
+    """One number: the acceleration in m/s2."""
+
+    kind: Literal["acceleration"]
+    min_mps2: float = Field(-1.0, lt=0, description="hardest braking, m/s2")
+    max_mps2: float = Field(1.0, gt=0, description="strongest acceleration, m/s2")
+
+
+class OvmGainsAction(Section):
+    """Choose one of several (alpha, beta) gain pairs of the optimal velocity model."""
+
+    kind: Literal["ovm_gains"]
+    gains: list[list[float]] = Field(
+        min_length=2, description="the pairs (alpha, beta), 1/s"
+    )
+    max_acceleration_mps2: float = Field(2.5, gt=0, description="bound on |u|, m/s2")
+    max_speed_mps: float = Field(30.0, gt=0, description="upper bound of the speed, m/s")
+    stop_headway_m: float = Field(5.0, ge=0, description="V(h) is 0 up to this headway, m")
+    go_headway_m: float = Field(35.0, gt=0, description="V(h) is max_speed from this headway, m")
+
+
+ActionConfig = Annotated[AccelerationAction | OvmGainsAction, Field(discriminator="kind")]
+
+
+class FeatureConfig(Section):
+    """One observation feature: ``clip((raw - offset) / scale)``."""
+
+    feature: str = Field(description="name of a feature, see docs/scenarios.md")
+    offset: float = 0.0
+    scale: float = Field(1.0, gt=0)
+    clip: Interval | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> FeatureConfig:
+        FEATURES.check(self.feature, {})
+        return self
+
+
+class RewardTermConfig(Section):
+    """One reward term: ``weight`` times the named function of state and action."""
+
+    term: str = Field(description="name of a term, see docs/scenarios.md")
+    weight: float
+    training_only: bool = Field(False, description="left out of every evaluated return")
+    parameters: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> RewardTermConfig:
+        REWARD_TERMS.check(self.term, self.parameters)
+        return self
+
+
+class RewardConfig(Section):
+    average_over_vehicles: bool = Field(
+        False, description="divide every term by the number of vehicles"
+    )
+    terms: list[RewardTermConfig] = Field(min_length=1)
+
+
+class GraphConfig(Section):
+    """Who can talk to whom; the kinds of edges add up."""
+
+    leader_follower: bool = Field(True, description="link each vehicle to its leader")
+    range_m: float | None = Field(
+        None, gt=0, description="link vehicles closer than this in a straight line, m"
+    )
+    conflict_distance_m: float | None = Field(
+        None,
+        gt=0,
+        description="link vehicles within this distance of a crossing that they "
+        "approach from different arms, m",
+    )
+    max_neighbours: int | None = Field(
+        None, ge=1, description="keep the nearest so many of a policy's neighbours"
+    )
+
+
+class TrainingConfig(Section):
+    algorithm: str = Field("dppo", description="which section of 'algorithms' to train with")
+    total_steps: int = Field(ge=1, description="simulation steps over all replicas")
+    seed: int = Field(0, ge=0)
+    replicas: int = Field(1, ge=1, le=64, description="copies side by side in one simulation")
+    validate_every_steps: int = Field(
+        20_000, ge=1, description="validate the deterministic policy this often, simulation steps"
+    )
+    validate_episodes: int = Field(4, ge=1, description="episodes of one validation")
+    torch_threads: int = Field(1, ge=1, le=256)
+
+
+class ScenarioConfig(Section):
+    """A whole scenario file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_\-]+$", description="names the run directory")
+    description: str = ""
+    network: NetworkConfig
+    vehicles: list[VehicleGroup] = Field(min_length=1)
+    simulation: SimulationConfig
+    episode: EpisodeConfig
+    start: StartConfig
+    warmup: WarmupConfig | None = None
+    action: ActionConfig
+    observation: list[FeatureConfig] = Field(min_length=1)
+    reward: RewardConfig
+    graph: GraphConfig = GraphConfig()
+    training: TrainingConfig
+    algorithms: AlgorithmSettings = AlgorithmSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ScenarioConfig:
+        # Here, as the checks themselves need these models.
+        from trafficrl.config.checks import check_scenario
+
+        check_scenario(self)
+        return self

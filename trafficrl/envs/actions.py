@@ -1,0 +1,72 @@
+"""What an agent's action means: how it becomes an acceleration."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from trafficrl.config.scenario import AccelerationAction, ActionConfig, OvmGainsAction
+from trafficrl.controllers.ovm import OVM
+from trafficrl.types import FloatArray, IntArray, VehicleStates
+
+
+class Actions(Protocol):
+    """Turns the actions of all agents into accelerations.
+
+    ``n_choices`` is 0 for continuous actions, which are (B, N, A); discrete ones are (B, N).
+    """
+
+    space: spaces.Space[NDArray[np.generic]]
+    n_choices: int
+
+    def acceleration(
+        self, action: NDArray[np.generic], states: VehicleStates, agents: IntArray
+    ) -> FloatArray:
+        """Accelerations (B, N) in m/s2 of the agents, now."""
+
+
+class Acceleration:
+    """The action is the acceleration itself, clipped to its bounds."""
+
+    n_choices = 0
+
+    def __init__(self, config: AccelerationAction) -> None:
+        self.low, self.high = config.min_mps2, config.max_mps2
+        self.space = spaces.Box(self.low, self.high, (1,), np.float32)
+
+    def acceleration(
+        self, action: NDArray[np.generic], states: VehicleStates, agents: IntArray
+    ) -> FloatArray:
+        return np.clip(action[..., 0].astype(np.float64), self.low, self.high)
+
+
+class OvmGains:
+    """The action is the index of a gain pair of the optimal velocity model."""
+
+    def __init__(self, config: OvmGainsAction) -> None:
+        self.gains = np.array(config.gains)  # (choices, 2)
+        self.n_choices = len(self.gains)
+        self.space = spaces.Discrete(self.n_choices)
+        self._model = OVM(
+            max_acceleration=config.max_acceleration_mps2,
+            max_speed=config.max_speed_mps,
+            stop_headway=config.stop_headway_m,
+            go_headway=config.go_headway_m,
+        )
+
+    def acceleration(
+        self, action: NDArray[np.generic], states: VehicleStates, agents: IntArray
+    ) -> FloatArray:
+        pairs = np.zeros((*states.speed.shape, 2))
+        pairs[:, agents] = self.gains[action.astype(np.int64)]
+        return self._model.with_gains(states, pairs[..., 0], pairs[..., 1])[:, agents]
+
+
+def make_actions(config: ActionConfig) -> Actions:
+    """The meaning of actions that a scenario asks for."""
+    if isinstance(config, AccelerationAction):
+        return Acceleration(config)
+    return OvmGains(config)

@@ -1,0 +1,153 @@
+"""The environment in array form, for training: B replicas in lockstep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trafficrl.config.scenario import ScenarioConfig
+from trafficrl.controllers import Controller
+from trafficrl.envs.actions import make_actions
+from trafficrl.envs.observations import FEATURES
+from trafficrl.envs.rewards import COLLISION, REWARD_TERMS
+from trafficrl.envs.world import TrafficWorld
+from trafficrl.types import BoolArray, FloatArray, VehicleStates
+
+Drive = Callable[[VehicleStates], FloatArray]
+
+
+@dataclass(slots=True)
+class Step:
+    """What followed one action of every agent, held for one control interval."""
+
+    obs: NDArray[np.float32]  # (B, N, O)
+    reward: FloatArray  # (B, N), summed over the simulation steps of the interval
+    reward_terms: dict[str, FloatArray]  # (B, N) each; they sum to reward
+    active: BoolArray  # (B,) replicas whose episode was under way before this step
+    terminated: BoolArray  # (B,)
+    truncated: BoolArray  # (B,)
+    sim_steps: int  # simulation steps, over the active replicas
+
+
+class ArrayEnv:
+    """B replicas of one scenario; all begin together and wait for the last to end.
+
+    A replica whose episode is over yields zero reward and ``active`` False until
+    ``done``; then ``reset`` begins new episodes in all.
+    """
+
+    def __init__(
+        self, config: ScenarioConfig, *, replicas: int = 1, seed: int | None = None
+    ) -> None:
+        self.config = config
+        self.replicas = replicas
+        self.actions = make_actions(config.action)
+        self.world = TrafficWorld(config, replicas=replicas)
+        self.agents = self.world.agents
+        self.n_agents = len(self.agents)
+        self.agent_names = tuple(f"cav_{slot}" for slot in range(self.n_agents))
+        self.obs_dim = len(config.observation)
+        self.interval = round(config.episode.control_interval_s / config.simulation.step_s)
+        self._features = [(FEATURES[item.feature], item) for item in config.observation]
+        per_vehicle = self.n_agents if config.reward.average_over_vehicles else 1
+        self._terms = [
+            (item.term, REWARD_TERMS[item.term], item.weight / per_vehicle, item.parameters)
+            for item in config.reward.terms
+        ]
+        self.evaluated_terms = [t.term for t in config.reward.terms if not t.training_only]
+        self.seed(seed)
+        self.steps = 0
+        self.active: BoolArray = np.zeros(replicas, dtype=bool)
+
+    def seed(self, seed: int | None) -> None:
+        """Begin the environment's own random stream anew."""
+        self.rng = np.random.default_rng(seed)
+
+    @property
+    def states(self) -> VehicleStates:
+        """States of all vehicles after the last step."""
+        return self.world.states
+
+    @property
+    def done(self) -> bool:
+        """Whether every replica's episode is over."""
+        return not self.active.any()
+
+    def reset(self) -> NDArray[np.float32]:
+        """Begin an episode in every replica; returns obs (B, N, O)."""
+        self.world.reset(self.rng)
+        self.steps = 0
+        self.active = np.ones(self.replicas, dtype=bool)
+        return self._observations()
+
+    def step(self, action: NDArray[np.generic]) -> Step:
+        """Apply actions (B, N, A), or (B, N) where they are choices, for one control interval."""
+        return self._run(lambda states: self.actions.acceleration(action, states, self.agents))
+
+    def drive(self, controller: Controller) -> Step:
+        """One control interval with a classical controller in the agents' place."""
+        length = self.config.simulation.step_s
+        return self._run(lambda states: controller.acceleration(states, length)[:, self.agents])
+
+    def close(self) -> None:
+        """End the simulation."""
+        self.world.close()
+
+    # ------------------------------------------------------------------
+
+    def _run(self, drive: Drive) -> Step:
+        started = self.active.copy()
+        terms = {name: np.zeros((self.replicas, self.n_agents)) for name, *_ in self._terms}
+        terminated = np.zeros(self.replicas, dtype=bool)
+        sim_steps = 0
+        for _ in range(min(self.interval, self.config.episode.steps - self.steps)):
+            sim_steps += int(self.active.sum())
+            states = self.world.drive(drive(self.world.states))
+            self._add_rewards(terms, states)
+            self.steps += 1
+            terminated |= self._handle_collisions(states)
+            if not self.active.any():
+                break
+        truncated = np.zeros(self.replicas, dtype=bool)
+        if self.steps >= self.config.episode.steps:
+            truncated = self.active.copy()
+            self.active[:] = False
+        return Step(
+            obs=self._observations(),
+            reward=np.sum(list(terms.values()), axis=0),
+            reward_terms=terms,
+            active=started,
+            terminated=terminated,
+            truncated=truncated,
+            sim_steps=sim_steps,
+        )
+
+    def _add_rewards(self, terms: dict[str, FloatArray], states: VehicleStates) -> None:
+        """Add a simulation step's terms; after a collision only that term counts."""
+        absorbed = states.collided.any(axis=1) & (self.config.episode.on_collision == "freeze")
+        for name, function, weight, parameters in self._terms:
+            value = weight * function(states, **parameters)[:, self.agents]
+            if name != COLLISION and absorbed.any():
+                value[absorbed] = 0.0
+            terms[name] += value * self.active[:, None]
+
+    def _handle_collisions(self, states: VehicleStates) -> BoolArray:
+        collided: BoolArray = states.collided.any(axis=1) & self.active
+        if not collided.any() or self.config.episode.on_collision == "continue":
+            return np.zeros(self.replicas, dtype=bool)
+        self.world.freeze(collided)
+        if self.config.episode.on_collision == "freeze":
+            return np.zeros(self.replicas, dtype=bool)
+        self.active &= ~collided
+        return collided
+
+    def _observations(self) -> NDArray[np.float32]:
+        states = self.world.states
+        obs = np.empty((self.replicas, self.n_agents, self.obs_dim), dtype=np.float32)
+        for column, (feature, item) in enumerate(self._features):
+            value = (feature(states)[:, self.agents] - item.offset) / item.scale
+            obs[..., column] = value if item.clip is None else np.clip(value, *item.clip)
+        return obs

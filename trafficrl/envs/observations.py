@@ -1,0 +1,92 @@
+"""Observation features: what one vehicle knows of itself and around itself.
+
+A feature maps ``VehicleStates`` to a raw value (B, M) in SI units; the scenario
+then takes ``clip((raw - offset) / scale)``. Where a vehicle has no leader or
+follower, headways read ``MISSING_HEADWAY`` and relative speeds 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from trafficrl.controllers.ovm import optimal_velocity
+from trafficrl.registry import Registry
+from trafficrl.types import FloatArray, VehicleStates
+
+MISSING_HEADWAY = 100.0  # m
+
+FEATURES: Registry[Callable[[VehicleStates], FloatArray]] = Registry("feature")
+
+
+@FEATURES.register("speed")
+def speed(states: VehicleStates) -> FloatArray:
+    """Own speed, m/s."""
+    return states.speed
+
+
+@FEATURES.register("acceleration")
+def acceleration(states: VehicleStates) -> FloatArray:
+    """Own realised acceleration over the last step, m/s2."""
+    return states.acceleration
+
+
+@FEATURES.register("commanded_acceleration")
+def commanded_acceleration(states: VehicleStates) -> FloatArray:
+    """Own last command, m/s2."""
+    return states.commanded_acceleration
+
+
+@FEATURES.register("headway")
+def headway(states: VehicleStates) -> FloatArray:
+    """Gap to the leader's rear bumper, m."""
+    return np.minimum(states.headway, MISSING_HEADWAY)
+
+
+@FEATURES.register("relative_speed")
+def relative_speed(states: VehicleStates) -> FloatArray:
+    """Leader's speed less own, m/s."""
+    leader_speed = states.of_leader(states.speed, np.nan)
+    return np.nan_to_num(leader_speed - states.speed)
+
+
+@FEATURES.register("follower_headway")
+def follower_headway(states: VehicleStates) -> FloatArray:
+    """The follower's gap to the own rear bumper, m."""
+    return np.minimum(states.of_follower(states.headway, np.inf), MISSING_HEADWAY)
+
+
+@FEATURES.register("follower_relative_speed")
+def follower_relative_speed(states: VehicleStates) -> FloatArray:
+    """Own speed less the follower's, m/s."""
+    follower_speed = states.of_follower(states.speed, np.nan)
+    return np.nan_to_num(states.speed - follower_speed)
+
+
+@FEATURES.register("headway_difference")
+def headway_difference(states: VehicleStates) -> FloatArray:
+    """Own headway less the follower's, m; 0 without a leader or a follower."""
+    difference = states.headway - states.of_follower(states.headway, np.inf)
+    return np.where(np.isfinite(difference), difference, 0.0)
+
+
+@FEATURES.register("position_over_length")
+def position_over_length(states: VehicleStates) -> FloatArray:
+    """Position along the loop over its length, in [0, 1); 0 on an open road.
+
+    It depends on the network: a controller that sees it does not travel.
+    """
+    return states.position / states.path_length[:, None]
+
+
+@FEATURES.register("relative_speed_error")
+def relative_speed_error(states: VehicleStates) -> FloatArray:
+    """(v - v*) / v*, with v* the task's target speed; dimensionless."""
+    return states.speed / states.target_speed - 1.0
+
+
+@FEATURES.register("optimal_velocity_error")
+def optimal_velocity_error(states: VehicleStates) -> FloatArray:
+    """V(h) - v of the optimal velocity model, m/s (Jin and Orosz, 2014)."""
+    return optimal_velocity(states.headway) - states.speed

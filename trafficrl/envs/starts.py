@@ -1,0 +1,57 @@
+"""Where the vehicles stand and how fast they go when an episode begins."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trafficrl.config.scenario import PlatoonStart, StartConfig, UniformStart
+from trafficrl.types import FloatArray
+
+TAIL_ROOM_M = 10.0  # free road behind the last vehicle of a platoon
+
+
+def start_positions(
+    start: StartConfig,
+    lengths: FloatArray,
+    vehicles: int,
+    vehicle_length: float,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, FloatArray]:
+    """Front bumpers in m along the course and speeds in m/s, each (B, M), front to back.
+
+    ``lengths`` (B,) in m are those of the courses.
+    """
+    if isinstance(start, UniformStart):
+        return _uniform(start, lengths, vehicles, vehicle_length, rng)
+    return _platoon(start, len(lengths), vehicles, vehicle_length, rng)
+
+
+def _uniform(
+    start: UniformStart,
+    lengths: FloatArray,
+    vehicles: int,
+    vehicle_length: float,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, FloatArray]:
+    spacing = lengths[:, None] / vehicles
+    # More jitter than this could let two vehicles overlap.
+    jitter = np.minimum(start.jitter_m, 0.45 * (spacing - vehicle_length))
+    offset = jitter * rng.uniform(-1.0, 1.0, (len(lengths), vehicles))
+    turn = lengths[:, None] * rng.random((len(lengths), 1)) if start.rotate else 0.0
+    first = lengths[:, None] - 0.5 * spacing
+    positions = np.mod(first - spacing * np.arange(vehicles) + offset + turn, lengths[:, None])
+    return positions, np.full(positions.shape, start.speed_mps)
+
+
+def _platoon(
+    start: PlatoonStart, replicas: int, vehicles: int, length: float, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    headway = np.full((replicas, vehicles), start.headway_m)
+    headway[:, 0] = 0.0
+    if vehicles > 1:
+        headway[:, 1] *= rng.uniform(*start.first_headway_factor, replicas)
+    speed = start.speed_mps * rng.uniform(*start.speed_factor, (replicas, 1))
+    behind_first = np.cumsum(headway + length, axis=1) - length
+    last = behind_first[:, -1:]
+    positions = last + length + TAIL_ROOM_M - behind_first
+    return positions, np.broadcast_to(speed, positions.shape).copy()

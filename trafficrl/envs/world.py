@@ -1,0 +1,270 @@
+"""Traffic: SUMO, the scripted and human drivers, and the states of all vehicles.
+
+Vehicles are numbered from the front to the back, so that vehicle i follows
+vehicle i - 1; on a loop vehicle 0 follows the last. B replicas lie side by side
+in one simulation.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from trafficrl.config.scenario import VEHICLE_LENGTH_M, ScenarioConfig
+from trafficrl.controllers import Controller, make_controller
+from trafficrl.envs.starts import start_positions
+from trafficrl.simulation.networks import BuiltNetwork, build_network
+from trafficrl.simulation.sumo import SumoSimulation
+from trafficrl.types import BoolArray, FloatArray, IntArray, VehicleStates
+
+LEARNED = "learned"
+OVERRIDE_TOLERANCE = 1e-6  # m/s
+
+
+class TrafficWorld:
+    """All vehicles of B replicas, driven one simulation step at a time.
+
+    ``agents`` (N,) are the columns, among the M vehicles, of the learning ones.
+    """
+
+    def __init__(self, config: ScenarioConfig, *, replicas: int = 1, sumo_seed: int = 0) -> None:
+        self.config = config
+        self.replicas = replicas
+        self.step_length = config.simulation.step_s
+        names = [group.controller for group in config.vehicles for _ in range(group.count)]
+        self.n_vehicles = len(names)
+        self.agents: IntArray = np.flatnonzero(np.array(names) == LEARNED)
+        self._drivers = self._make_drivers()
+        self._simulation = SumoSimulation(
+            config.simulation, vehicle_length=VEHICLE_LENGTH_M, seed=sumo_seed
+        )
+        self._directory = tempfile.TemporaryDirectory(prefix="trafficrl-")
+        self._network: BuiltNetwork | None = None
+        self._lanes = np.tile(np.arange(self.n_vehicles) % config.network.lanes, replicas)
+        self._order = _order(self.n_vehicles, self._loops(), replicas)
+        self._frozen: BoolArray = np.zeros(replicas, dtype=bool)
+        self.states: VehicleStates
+
+    def reset(self, rng: np.random.Generator) -> VehicleStates:
+        """Put all vehicles at their start, warm up, and return their states."""
+        self._load_network(rng)
+        assert self._network is not None
+        lengths = np.array([course.length for course in self._network.courses])
+        self._path_length = lengths if self._loops() else np.full(self.replicas, np.inf)
+        positions, speeds = start_positions(
+            self.config.start, lengths, self.n_vehicles, VEHICLE_LENGTH_M, rng
+        )
+        self._start = positions
+        self._odometer = np.zeros_like(positions)
+        self._frozen[:] = False
+        self._simulation.place(
+            self._ids(),
+            positions.ravel(),
+            speeds.ravel(),
+            np.repeat(np.arange(self.replicas), self.n_vehicles),
+            self._lanes,
+        )
+        self.states = self._observe(0.0, speeds, np.zeros_like(speeds))
+        self._warm_up(rng)
+        for driver, _ in self._drivers:
+            driver.reset(self.states, rng)
+        self.states.target_speed = self._target_speed(0.0)
+        return self.states
+
+    def drive(self, acceleration: FloatArray) -> VehicleStates:
+        """One step with the agents' accelerations (B, N) in m/s2."""
+        full = np.zeros((self.replicas, self.n_vehicles))
+        full[:, self.agents] = acceleration
+        for driver, columns in self._drivers:
+            full[:, columns] = driver.acceleration(self.states, self.step_length)[:, columns]
+        return self._advance(full)
+
+    def freeze(self, replicas: BoolArray) -> None:
+        """Hold the states of these replicas (B,) as they are until the next reset."""
+        self._frozen |= replicas
+
+    def coordinates(self) -> FloatArray:
+        """x and y of all front bumpers, (B, M, 2) in m."""
+        return self._simulation.coordinates().reshape(self.replicas, self.n_vehicles, 2)
+
+    def close(self) -> None:
+        self._simulation.close()
+        self._directory.cleanup()
+
+    # ------------------------------------------------------------------
+
+    def _advance(self, acceleration: FloatArray) -> VehicleStates:
+        before = self.states
+        limit = self.config.simulation.max_speed_mps
+        command = np.clip(before.speed + acceleration * self.step_length, 0.0, limit)
+        if self._frozen.any():
+            command[self._frozen] = 0.0
+        self._simulation.step(command.ravel())
+        after = self._observe(before.time + self.step_length, command, acceleration)
+        after.acceleration = (after.speed - before.speed) / self.step_length
+        after.overridden = np.abs(after.speed - command) > OVERRIDE_TOLERANCE
+        after.target_speed = self._target_speed(after.time)
+        if self._frozen.any():
+            after = _held(after, before, self._frozen)
+        self.states = after
+        return after
+
+    def _observe(
+        self, time: float, command: FloatArray, acceleration: FloatArray
+    ) -> VehicleStates:
+        shape = (self.replicas, self.n_vehicles)
+        flat_speed, flat_distance = self._simulation.read()
+        speed, odometer = flat_speed.reshape(shape), flat_distance.reshape(shape)
+        position = self._start + odometer
+        if self._loops():
+            position = np.mod(position, self._path_length[:, None])
+        leader, follower, headway = self._neighbours(position)
+        collided = headway < self.config.episode.collision_headway_m
+        hit = self._simulation.collided()
+        if hit:
+            collided.ravel()[hit] = True
+        return VehicleStates(
+            time=time,
+            position=position,
+            distance=odometer - self._odometer,
+            speed=speed,
+            acceleration=np.zeros(shape),
+            headway=headway,
+            leader=leader,
+            follower=follower,
+            commanded_acceleration=acceleration,
+            commanded_speed=command,
+            overridden=np.zeros(shape, dtype=bool),
+            collided=collided,
+            target_speed=np.full(shape, np.nan),
+            path_length=self._path_length,
+            length=VEHICLE_LENGTH_M,
+        )
+
+    def _neighbours(self, position: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
+        """Leader, follower and headway (B, M); in one lane the order never changes."""
+        if self.config.network.lanes > 1:
+            return self._neighbours_by_lane()
+        leader, follower = self._order
+        ahead = np.take_along_axis(position, np.maximum(leader, 0), axis=1) - position
+        if self._loops():
+            ahead = np.mod(ahead, self._path_length[:, None])
+        headway = np.where(leader >= 0, ahead - VEHICLE_LENGTH_M, np.inf)
+        return leader, follower, headway
+
+    def _neighbours_by_lane(self) -> tuple[IntArray, IntArray, FloatArray]:
+        shape = (self.replicas, self.n_vehicles)
+        flat_leader, gap = self._simulation.leaders()
+        flat_follower = np.full(flat_leader.shape, -1, dtype=np.int64)
+        # Of several followers (lanes that merge) the nearest one counts.
+        for own in np.argsort(-gap):
+            if flat_leader[own] >= 0:
+                flat_follower[flat_leader[own]] = own
+        first = (np.arange(self.replicas) * self.n_vehicles)[:, None]
+        leader, follower = flat_leader.reshape(shape), flat_follower.reshape(shape)
+        return (
+            np.where(leader >= 0, leader - first, -1),
+            np.where(follower >= 0, follower - first, -1),
+            gap.reshape(shape),
+        )
+
+    def _warm_up(self, rng: np.random.Generator) -> None:
+        warmup = self.config.warmup
+        if warmup is None:
+            return
+        driver = make_controller(warmup.controller, warmup.parameters)
+        driver.reset(self.states, rng)
+        for _ in range(round(warmup.duration_s / self.step_length)):
+            self._advance(driver.acceleration(self.states, self.step_length))
+        self._odometer = self._odometer + self.states.distance
+        nothing = np.zeros_like(self._odometer)
+        self.states = replace(self.states, time=0.0, distance=nothing, collided=nothing > 0)
+
+    def _load_network(self, rng: np.random.Generator) -> None:
+        network = self.config.network
+        interval = getattr(network, "length_range_m", None)
+        if interval is not None:
+            lengths = rng.integers(int(interval[0]), int(interval[1]) + 1, self.replicas)
+            built = build_network(
+                network,
+                self.replicas,
+                lengths=lengths.astype(float).tolist(),
+                directory=Path(self._directory.name),
+            )
+            self._network = built
+            self._simulation.load(built)
+        elif self._network is None:
+            self._network = build_network(network, self.replicas)
+            self._simulation.load(self._network)
+
+    def _make_drivers(self) -> list[tuple[Controller, IntArray]]:
+        drivers, first = [], 0
+        for group in self.config.vehicles:
+            columns = np.arange(first, first + group.count)
+            first += group.count
+            if group.controller != LEARNED:
+                drivers.append((make_controller(group.controller, group.parameters), columns))
+        return drivers
+
+    def _target_speed(self, time: float) -> FloatArray:
+        for driver, columns in self._drivers:
+            profile = getattr(driver, "target_speed", None)
+            if profile is not None:
+                target: FloatArray = profile(time)[:, columns[:1]]
+                return np.broadcast_to(target, self.states.speed.shape)
+        return self.states.target_speed
+
+    def _loops(self) -> bool:
+        return self.config.start.kind == "uniform"
+
+    def _ids(self) -> list[str]:
+        """SUMO ids: 'cav_3' for an agent, 'veh_3' for others; 'r1_cav_3' in replica 1 of many."""
+        number = 0
+        names = []
+        agents = set(self.agents.tolist())
+        for column in range(self.n_vehicles):
+            if column in agents:
+                names.append(f"cav_{number}")
+                number += 1
+            else:
+                names.append(f"veh_{column}")
+        if self.replicas == 1:
+            return names
+        return [f"r{replica}_{name}" for replica in range(self.replicas) for name in names]
+
+
+def _order(vehicles: int, loop: bool, replicas: int) -> tuple[IntArray, IntArray]:
+    """Leader and follower (B, M) of vehicles numbered from the front to the back."""
+    leader = np.arange(vehicles) - 1
+    follower = np.arange(vehicles) + 1
+    if loop and vehicles > 1:
+        leader[0] = vehicles - 1
+        follower[-1] = 0
+    else:
+        leader[0] = follower[-1] = -1
+    return np.tile(leader, (replicas, 1)), np.tile(follower, (replicas, 1))
+
+
+def _held(after: VehicleStates, before: VehicleStates, frozen: BoolArray) -> VehicleStates:
+    mask = frozen[:, None]
+    held = {
+        name: np.where(mask, getattr(before, name), getattr(after, name))
+        for name in (
+            "position",
+            "distance",
+            "speed",
+            "headway",
+            "leader",
+            "follower",
+            "commanded_acceleration",
+            "commanded_speed",
+            "overridden",
+            "collided",
+            "acceleration",
+            "target_speed",
+        )
+    }
+    return replace(after, **held)

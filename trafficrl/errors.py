@@ -1,0 +1,21 @@
+"""The errors that a user can cause or meet, as one tree.
+
+Every message names the file, key or object, says what is wrong and what would
+be right. The command line prints the message on one line and exits with 1.
+"""
+
+
+class TrafficRLError(Exception):
+    """Base of every error that trafficrl raises on purpose."""
+
+
+class ScenarioError(TrafficRLError):
+    """A scenario file, an override or a network description is not usable."""
+
+
+class SimulationError(TrafficRLError):
+    """SUMO cannot be found, started or driven."""
+
+
+class CheckpointError(TrafficRLError):
+    """A run directory or a checkpoint is missing, damaged or of another kind."""

@@ -1,0 +1,86 @@
+"""Adam over stacked weights in which every agent is on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class StackedAdam:
+    """Adam (Kingma and Ba, 2015) for parameters whose first dimension is the agent.
+
+    It equals N separate optimisers: gradients are clipped by each agent's own
+    norm, step counts are each agent's own, and an agent that is left out of a
+    step keeps weights and moments (with torch's Adam its momentum would go on).
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        *,
+        max_grad_norm: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.lr = lr
+        self.max_grad_norm = max_grad_norm
+        self.betas = betas
+        self.eps = eps
+        self._mean = [torch.zeros_like(p) for p in self.parameters]
+        self._square = [torch.zeros_like(p) for p in self.parameters]
+        first = self.parameters[0]
+        self._steps = torch.zeros(first.shape[0], device=first.device)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, active: Tensor | None = None) -> Tensor:
+        """Update the agents of ``active`` (N,) bool (None: all); returns gradient norms (N,)."""
+        gradients = [_gradient(parameter) for parameter in self.parameters]
+        norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
+        scale = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
+        if active is None:
+            active = torch.ones_like(norms, dtype=torch.bool)
+        chosen = active.float()
+        self._steps += chosen
+        steps = self._steps.clamp(min=1.0)
+        beta1, beta2 = self.betas
+        # With weight 0 an agent's moments and weights stay as they are.
+        first, second = (1 - beta1) * chosen, (1 - beta2) * chosen
+        correction = (1 - beta2**steps).sqrt()
+        rate = self.lr * chosen / (1 - beta1**steps)
+        for parameter, gradient, mean, square in zip(
+            self.parameters, gradients, self._mean, self._square, strict=True
+        ):
+            shape = (-1,) + (1,) * (parameter.dim() - 1)
+            gradient = gradient * scale.view(shape)
+            mean.lerp_(gradient, first.view(shape).expand_as(mean))
+            square.lerp_(gradient.square(), second.view(shape).expand_as(square))
+            denominator = (square.sqrt() / correction.view(shape)).add_(self.eps)
+            parameter.sub_(rate.view(shape) * mean / denominator)
+        return norms
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments and step counts, for a checkpoint."""
+        return {"mean": self._mean, "square": self._square, "steps": self._steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a saved state."""
+        for own, saved in zip(
+            [*self._mean, *self._square, self._steps],
+            [*state["mean"], *state["square"], state["steps"]],
+            strict=True,
+        ):
+            own.copy_(saved)
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

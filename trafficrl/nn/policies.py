@@ -1,0 +1,128 @@
+"""Policies of all agents, Gaussian and categorical, agent-first.
+
+``inputs`` are (N, S, I). Actions are (N, S, A) in units of the action, or
+(N, S) where they are choices; log-probabilities and entropies are (N, S).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trafficrl.nn.stacked import StackedMLP
+
+# Nearly equal actions everywhere at the start, whatever is observed.
+OUTPUT_GAIN = 0.01
+
+
+class Policy(Protocol):
+    """What an algorithm needs of a policy."""
+
+    def sample(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw actions and give their log-probabilities."""
+
+    def mode(self, inputs: Tensor) -> Tensor:
+        """The most probable actions."""
+
+    def evaluate(self, inputs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of given actions, and entropies."""
+
+
+class GaussianPolicy(nn.Module):
+    """Independent normal distributions with a spread that does not depend on the state."""
+
+    def __init__(
+        self,
+        n_agents: int,
+        inputs: int,
+        hidden: Sequence[int],
+        action_dim: int,
+        *,
+        activation: str,
+        scale: float,
+        initial_mean: float,
+        initial_std: float,
+        min_std: float,
+        learn_std: bool,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.net = StackedMLP(
+            n_agents,
+            inputs,
+            hidden,
+            action_dim,
+            activation=activation,
+            output_gain=OUTPUT_GAIN,
+            generator=generator,
+        )
+        self.scale = scale
+        self.initial_mean = initial_mean
+        self.min_log_std = math.log(min_std)
+        log_std = torch.full((n_agents, 1, action_dim), math.log(initial_std))
+        self.log_std = nn.Parameter(log_std, requires_grad=learn_std)
+
+    def mode(self, inputs: Tensor) -> Tensor:
+        return self.initial_mean + self.scale * torch.as_tensor(self.net(inputs))
+
+    def sample(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        mean = self.mode(inputs)
+        noise = torch.empty_like(mean).normal_(generator=generator)
+        action = mean + noise * self._log_std().exp()
+        return action, self._log_prob(mean, action)
+
+    def evaluate(self, inputs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        entropy = (self._log_std() + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+        return self._log_prob(self.mode(inputs), action), entropy.expand(action.shape[:2])
+
+    def _log_std(self) -> Tensor:
+        return self.log_std.clamp(min=self.min_log_std)
+
+    def _log_prob(self, mean: Tensor, action: Tensor) -> Tensor:
+        log_std = self._log_std()
+        error = (action - mean) / log_std.exp()
+        return (-0.5 * error.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+class CategoricalPolicy(nn.Module):
+    """A probability for each of ``n_choices``."""
+
+    def __init__(
+        self,
+        n_agents: int,
+        inputs: int,
+        hidden: Sequence[int],
+        n_choices: int,
+        *,
+        activation: str,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.net = StackedMLP(
+            n_agents,
+            inputs,
+            hidden,
+            n_choices,
+            activation=activation,
+            output_gain=OUTPUT_GAIN,
+            generator=generator,
+        )
+
+    def mode(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.net(inputs)
+        return logits.argmax(-1)
+
+    def sample(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        log_p = torch.log_softmax(self.net(inputs), -1)
+        flat = log_p.exp().flatten(0, 1)
+        action = torch.multinomial(flat, 1, generator=generator).view(log_p.shape[:2])
+        return action, log_p.gather(-1, action[..., None])[..., 0]
+
+    def evaluate(self, inputs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        log_p = torch.log_softmax(self.net(inputs), -1)
+        entropy = -(log_p.exp() * log_p).sum(-1)
+        return log_p.gather(-1, action[..., None])[..., 0], entropy

@@ -1,0 +1,75 @@
+"""Layers that hold the weights of N agents and apply all of them in one product.
+
+Inputs and outputs are agent-first, (N, S, features) with S samples. Agent i's
+output depends on its own weights and inputs alone, so the gradient of a sum of
+losses over agents is each agent's own gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+class StackedLinear(nn.Module):
+    """N linear layers: (N, S, inputs) -> (N, S, outputs), orthogonal at the start."""
+
+    def __init__(
+        self, n_agents: int, inputs: int, outputs: int, *, gain: float, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        weight = torch.empty(n_agents, inputs, outputs)
+        for own in weight:
+            nn.init.orthogonal_(own, gain, generator=generator)
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(n_agents, 1, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class StackedMLP(nn.Module):
+    """N multilayer perceptrons: (N, S, inputs) -> (N, S, outputs)."""
+
+    def __init__(
+        self,
+        n_agents: int,
+        inputs: int,
+        hidden: Sequence[int],
+        outputs: int,
+        *,
+        activation: str,
+        output_gain: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width in hidden:
+            layer = StackedLinear(n_agents, inputs, width, gain=2**0.5, generator=generator)
+            layers += [layer, ACTIVATIONS[activation]()]
+            inputs = width
+        layers.append(
+            StackedLinear(n_agents, inputs, outputs, gain=output_gain, generator=generator)
+        )
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out
+
+
+def neighbourhood_inputs(obs: Tensor, index: Tensor, mask: Tensor) -> Tensor:
+    """Each agent's neighbourhood side by side, agent-first.
+
+    ``obs`` (..., N, O); ``index`` and ``mask`` (N, K). Returns (N, S, K*O) with S
+    the flattened leading dimensions; padded places are 0.
+    """
+    n_agents, width = index.shape
+    gathered = obs.reshape(-1, n_agents, obs.shape[-1])[:, index]  # (S, N, K, O)
+    # where, not a product: what lies outside the neighbourhood may be NaN.
+    gathered = torch.where(mask[..., None], gathered, 0.0)
+    return gathered.transpose(0, 1).flatten(2)

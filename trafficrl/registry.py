@@ -1,0 +1,54 @@
+"""Named functions with keyword parameters, as scenarios list them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class Registry(Generic[F]):
+    """Names to functions or classes; their keyword-only arguments are the parameters."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._entries: dict[str, F] = {}
+
+    def register(self, name: str) -> Callable[[F], F]:
+        """Decorator that adds an entry under ``name``."""
+
+        def add(entry: F) -> F:
+            if name in self._entries:
+                raise ValueError(f"{self.what} '{name}' is registered twice")
+            self._entries[name] = entry
+            return entry
+
+        return add
+
+    def __getitem__(self, name: str) -> F:
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def check(self, name: str, parameters: Mapping[str, object]) -> None:
+        """Raise ``ValueError`` unless ``name`` exists and takes ``parameters``."""
+        if name not in self:
+            raise ValueError(f"unknown {self.what} '{name}' (known: {', '.join(sorted(self))})")
+        known = {
+            key: parameter
+            for key, parameter in inspect.signature(self[name]).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not key.startswith("_")
+        }
+        for key in parameters:
+            if key not in known:
+                takes = ", ".join(known) or "none"
+                raise ValueError(f"{self.what} '{name}' has no parameter '{key}' (it has: {takes})")
+        for key, parameter in known.items():
+            if parameter.default is inspect.Parameter.empty and key not in parameters:
+                raise ValueError(f"{self.what} '{name}' needs its parameter '{key}'")

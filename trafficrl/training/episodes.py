@@ -1,0 +1,81 @@
+"""Sums up episodes while they run: the figures of training logs and evaluations."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from trafficrl.envs.array_env import ArrayEnv, Step
+from trafficrl.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeSummary:
+    """One episode of one replica. Speeds are over the learning agents' place, in m/s."""
+
+    episode: int
+    replica: int
+    steps: int  # simulation steps
+    return_: float  # reward summed over agents and steps, training-only terms left out
+    mean_speed_mps: float  # last third of the episode
+    speed_std_mps: float  # over vehicles and time in the last third of the episode
+    mean_speed_episode_mps: float
+    collisions: int  # vehicles that collided at least once
+    override_fraction: float  # of commands that SUMO did not follow
+
+    def row(self) -> dict[str, float | int]:
+        """As a flat mapping, with ``return`` under its own name."""
+        values = asdict(self)
+        return {("return" if key == "return_" else key): value for key, value in values.items()}
+
+
+class EpisodeRecorder:
+    """Follows an ``ArrayEnv`` step by step."""
+
+    def __init__(self, env: ArrayEnv) -> None:
+        self.env = env
+        self._episodes = 0
+        self._speeds: list[FloatArray] = []
+
+    def begin(self) -> None:
+        """New episodes have begun in every replica."""
+        env = self.env
+        self._speeds = []
+        self._returns = np.zeros(env.replicas)
+        self._overridden = np.zeros(env.replicas)
+        self._intervals = np.zeros(env.replicas, dtype=np.int64)
+        self._collided = np.zeros((env.replicas, env.n_agents), dtype=bool)
+
+    def evaluated_reward(self, step: Step) -> FloatArray:
+        """Reward (B, N) without the terms that are for training only."""
+        zero = np.zeros_like(step.reward)
+        return np.sum([step.reward_terms[n] for n in self.env.evaluated_terms] or [zero], axis=0)
+
+    def add(self, step: Step) -> list[EpisodeSummary]:
+        """Take in a step; returns the episodes that it ended."""
+        env, states = self.env, self.env.states
+        self._speeds.append(states.speed[:, env.agents].copy())
+        self._returns += self.evaluated_reward(step).sum(axis=1)
+        self._overridden += states.overridden[:, env.agents].mean(axis=1) * step.active
+        self._intervals += step.active
+        self._collided |= states.collided[:, env.agents] & step.active[:, None]
+        ended = np.flatnonzero(step.terminated | step.truncated)
+        return [self._summary(int(replica)) for replica in ended]
+
+    def _summary(self, replica: int) -> EpisodeSummary:
+        intervals = int(self._intervals[replica])
+        speeds = np.array([speed[replica] for speed in self._speeds[:intervals]])  # (T, N)
+        last_third = speeds[-max(1, intervals // 3) :]
+        self._episodes += 1
+        return EpisodeSummary(
+            episode=self._episodes - 1,
+            replica=replica,
+            steps=min(intervals * self.env.interval, self.env.config.episode.steps),
+            return_=float(self._returns[replica]),
+            mean_speed_mps=float(last_third.mean()),
+            speed_std_mps=float(last_third.std()),
+            mean_speed_episode_mps=float(speeds.mean()),
+            collisions=int(self._collided[replica].sum()),
+            override_fraction=float(self._overridden[replica] / max(1, intervals)),
+        )

@@ -1,0 +1,57 @@
+"""Arrays that pass between modules, and their shape alphabet.
+
+B replicas (or batch), T time, N learning agents, M vehicles of one replica
+(agents, human drivers and scripted leads), K padded neighbours, O observation
+features, A action dimensions. Everything is in SI units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class VehicleStates:
+    """What every vehicle of every replica is doing after a simulation step.
+
+    All arrays are (B, M) unless noted. ``leader`` and ``follower`` index the M
+    vehicles of the same replica, -1 where there is none. ``headway`` is the
+    gap in metres from the front bumper to the leader's rear bumper, ``inf``
+    without a leader.
+    """
+
+    time: float  # s since the start of the episode
+    position: FloatArray  # m along the path, front bumper
+    distance: FloatArray  # m driven since the episode's start, never wraps
+    speed: FloatArray  # m/s
+    acceleration: FloatArray  # m/s2, realised over the last step
+    headway: FloatArray  # m
+    leader: IntArray
+    follower: IntArray
+    commanded_acceleration: FloatArray  # m/s2, as the controller asked
+    commanded_speed: FloatArray  # m/s, as sent to SUMO
+    overridden: BoolArray  # SUMO drove another speed than commanded
+    collided: BoolArray
+    target_speed: FloatArray  # m/s, v* of the task; NaN where it has none
+    path_length: FloatArray  # (B,) m of the loop, inf on an open road
+    length: float  # m, of one vehicle
+
+    def of_leader(self, values: FloatArray, missing: float) -> FloatArray:
+        """``values`` (B, M) of each vehicle's leader, ``missing`` without one."""
+        return _take(values, self.leader, missing)
+
+    def of_follower(self, values: FloatArray, missing: float) -> FloatArray:
+        """``values`` (B, M) of each vehicle's follower, ``missing`` without one."""
+        return _take(values, self.follower, missing)
+
+
+def _take(values: FloatArray, index: IntArray, missing: float) -> FloatArray:
+    found = np.take_along_axis(values, np.maximum(index, 0), axis=1)
+    return np.where(index >= 0, found, missing)
