@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
+
+from trafficrl.config import load_scenario
+from trafficrl.errors import ScenarioError
 
 BASE = """\
 name: small
@@ -38,3 +45,28 @@ training:
 @pytest.fixture
 def base() -> str:
     return BASE
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a file into the test's folder."""
+
+    def put(text: str | bytes, name: str = "small.yaml") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return put
+
+
+@pytest.fixture
+def failure() -> Callable[..., str]:
+    """The message with which a scenario is refused."""
+
+    def message(scenario: Any, *overrides: str) -> str:
+        with pytest.raises(ScenarioError) as caught:
+            load_scenario(scenario, overrides)
+        return str(caught.value)
+
+    return message

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trafficrl.nn.stacked import neighbourhood_values
+
 
 def gae(
     reward: Tensor,
@@ -57,6 +59,9 @@ def bootstrapped_returns(
 
 
 def neighbourhood_sum(values: Tensor, index: Tensor, mask: Tensor) -> Tensor:
-    """Eq. 6: (1/n) times the sum of ``values`` (..., N) over each neighbourhood (N, K)."""
-    gathered = torch.where(mask, values[..., index], 0.0)
-    return gathered.sum(-1) / index.shape[0]
+    """Eq. 6: (1/n) times the sum of ``values`` (..., N) over each neighbourhood.
+
+    ``index`` and ``mask`` are (N, K), or (..., N, K) where the graph changes.
+    """
+    found = neighbourhood_values(values[..., None], index, mask)  # (S, N, K, 1)
+    return found.sum((2, 3)).view(values.shape) / values.shape[-1]

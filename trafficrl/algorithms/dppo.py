@@ -21,7 +21,7 @@ from trafficrl.nn.normalization import ValueNormalizer
 from trafficrl.nn.optim import StackedAdam
 from trafficrl.nn.policies import CategoricalPolicy, GaussianPolicy
 from trafficrl.nn.stacked import StackedMLP, neighbourhood_inputs
-from trafficrl.training.rollout import Rollout
+from trafficrl.training.rollout import Links, Rollout
 
 
 class DPPO:
@@ -32,11 +32,12 @@ class DPPO:
     ) -> None:
         self.spec = spec
         self.settings = settings
+        self.value_hops = settings.value_hops
         self.device = torch.device(device)
         self.policy = make_policy(spec, settings, generator).to(self.device)
         self.critic = StackedMLP(
             spec.n_agents,
-            spec.value_index.shape[1] * spec.obs_dim,
+            spec.value_width * spec.obs_dim,
             settings.value_hidden,
             1,
             activation=settings.activation,
@@ -44,8 +45,6 @@ class DPPO:
             generator=generator,
         ).to(self.device)
         self.value_norm = ValueNormalizer(spec.n_agents).to(self.device)
-        self._policy_links = spec.policy_index.to(self.device), spec.policy_mask.to(self.device)
-        self._value_links = spec.value_index.to(self.device), spec.value_mask.to(self.device)
         clip = settings.max_grad_norm
         self._policy_optim = StackedAdam(
             self.policy.parameters(), settings.policy_lr, max_grad_norm=clip
@@ -57,12 +56,14 @@ class DPPO:
     # Acting ----------------------------------------------------------------
 
     @torch.no_grad()
-    def act(self, obs: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def act(
+        self, obs: Tensor, links: Links, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
         """Actions (B, N, A) or (B, N) and their log-probabilities (B, N).
 
         Without a generator the most probable actions, with log-probability 0.
         """
-        inputs = neighbourhood_inputs(obs.to(self.device), *self._policy_links)
+        inputs = neighbourhood_inputs(obs.to(self.device), *links.to(self.device).policy)
         if generator is None:
             action = self.policy.mode(inputs)
             log_prob = torch.zeros(action.shape[:2])
@@ -70,14 +71,10 @@ class DPPO:
             action, log_prob = self.policy.sample(inputs, generator)
         return action.transpose(0, 1).cpu(), log_prob.transpose(0, 1).cpu()
 
-    def values(self, obs: Tensor) -> Tensor:
+    def values(self, obs: Tensor, links: Links) -> Tensor:
         """V_i(s over kappa hops) for obs (B, T, N, O): (B, T, N)."""
-        flat = self.value_norm.denormalize(self._normalized_values(obs))
-        return flat.transpose(0, 1).reshape(obs.shape[:3])
-
-    def _normalized_values(self, obs: Tensor) -> Tensor:
-        out: Tensor = self.critic(neighbourhood_inputs(obs, *self._value_links))
-        return out[..., 0]
+        out = self.critic(neighbourhood_inputs(obs, *links.value))[..., 0]
+        return self.value_norm.denormalize(out).transpose(0, 1).reshape(obs.shape[:3])
 
     # Learning --------------------------------------------------------------
 
@@ -108,12 +105,18 @@ class DPPO:
     def _prepare(self, rollout: Rollout) -> dict[str, Tensor]:
         """Everything the steps need, agent-first (N, S, ...), waiting samples left out."""
         s = self.settings
-        r = Rollout(*(getattr(rollout, f).to(self.device) for f in Rollout.__slots__))
+        r = rollout.to(self.device)
         ended = r.terminated | r.truncated
-        value, next_value = self.values(r.obs), self.values(r.next_obs)
+        # The graph of an episode's last step stands in for the one that followed.
+        value, next_value = self.values(r.obs, r.links), self.values(r.next_obs, r.links)
         returns = bootstrapped_returns(r.reward, next_value, r.terminated, ended, gamma=s.gamma)
+        reward_sum, value_sum, next_value_sum = (
+            neighbourhood_sum(x, *r.links.value) for x in (r.reward, value, next_value)
+        )
         advantage = gae(
-            *(neighbourhood_sum(x, *self._value_links) for x in (r.reward, value, next_value)),
+            reward_sum,
+            value_sum,
+            next_value_sum,
             r.terminated,
             ended,
             gamma=s.gamma,
@@ -121,8 +124,8 @@ class DPPO:
         )
         keep = r.active.flatten()
         data = {
-            "policy_inputs": neighbourhood_inputs(r.obs, *self._policy_links)[:, keep],
-            "value_inputs": neighbourhood_inputs(r.obs, *self._value_links)[:, keep],
+            "policy_inputs": neighbourhood_inputs(r.obs, *r.links.policy)[:, keep],
+            "value_inputs": neighbourhood_inputs(r.obs, *r.links.value)[:, keep],
             "action": _agent_first(r.action)[:, keep],
             "log_prob": _agent_first(r.log_prob)[:, keep],
             "advantage": _agent_first(advantage)[:, keep],
@@ -171,14 +174,6 @@ class DPPO:
 
     # Saving ----------------------------------------------------------------
 
-    def policy_state(self) -> dict[str, Any]:
-        """Weights of the policies."""
-        return dict(self.policy.state_dict())
-
-    def load_policy_state(self, state: dict[str, Any]) -> None:
-        """Take over weights of the policies."""
-        self.policy.load_state_dict(state)
-
     def state_dict(self) -> dict[str, Any]:
         """Weights, optimisers and value statistics."""
         return {
@@ -209,7 +204,7 @@ def make_policy(
     spec: AgentSpec, settings: PPOSettings, generator: torch.Generator
 ) -> GaussianPolicy | CategoricalPolicy:
     """The kind of policy that the actions need."""
-    inputs = spec.policy_index.shape[1] * spec.obs_dim
+    inputs = spec.policy_width * spec.obs_dim
     if spec.n_choices:
         return CategoricalPolicy(
             spec.n_agents,

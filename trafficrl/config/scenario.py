@@ -108,9 +108,7 @@ class UniformStart(Section):
     jitter_m: float = Field(
         0.0, ge=0, description="each vehicle is moved by up to this much either way, m"
     )
-    rotate: bool = Field(
-        False, description="turn the whole formation by a random part of the path"
-    )
+    rotate: bool = Field(False, description="turn the whole formation by a random part of the path")
 
 
 class PlatoonStart(Section):
@@ -150,9 +148,7 @@ class OvmGainsAction(Section):
     """Choose one of several (alpha, beta) gain pairs of the optimal velocity model."""
 
     kind: Literal["ovm_gains"]
-    gains: list[list[float]] = Field(
-        min_length=2, description="the pairs (alpha, beta), 1/s"
-    )
+    gains: list[list[float]] = Field(min_length=2, description="the pairs (alpha, beta), 1/s")
     max_acceleration_mps2: float = Field(2.5, gt=0, description="bound on |u|, m/s2")
     max_speed_mps: float = Field(30.0, gt=0, description="upper bound of the speed, m/s")
     stop_headway_m: float = Field(5.0, ge=0, description="V(h) is 0 up to this headway, m")

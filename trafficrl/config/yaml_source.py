@@ -108,7 +108,7 @@ class _Loader(yaml.SafeLoader):
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             raise _Refused(
-                f"aliases are not supported; write the value out instead of *{event.anchor[:40]}",
+                f"aliases are not supported; write the value out instead of *{event.anchor:.40}",
                 event.start_mark,
             )
         if event.tag is not None:

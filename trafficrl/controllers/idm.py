@@ -50,7 +50,7 @@ class IDM:
         braking = 2.0 * np.sqrt(self.max_acceleration * self.comfortable_braking)
         dynamic = speed * (self.time_headway + np.nan_to_num(approach) / braking)
         gap = self.min_gap + np.maximum(0.0, dynamic)
-        result = self.max_acceleration * (
+        result: FloatArray = self.max_acceleration * (
             1.0
             - (speed / self.desired_speed) ** self.exponent
             - np.square(gap / np.maximum(states.headway, 1e-3))

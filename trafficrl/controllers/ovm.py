@@ -19,7 +19,7 @@ def optimal_velocity(
     go_headway: float = 35.0,
     max_speed: float = 30.0,
 ) -> FloatArray:
-    """V(h) in m/s: 0 up to ``stop_headway``, ``max_speed`` from ``go_headway``, a cosine between."""
+    """V(h) in m/s: 0 up to ``stop_headway``, ``max_speed`` from ``go_headway``, cosine between."""
     span = np.clip((headway - stop_headway) / (go_headway - stop_headway), 0.0, 1.0)
     return 0.5 * max_speed * (1.0 - np.cos(np.pi * span))
 

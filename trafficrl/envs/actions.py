@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -19,7 +19,7 @@ class Actions(Protocol):
     ``n_choices`` is 0 for continuous actions, which are (B, N, A); discrete ones are (B, N).
     """
 
-    space: spaces.Space[NDArray[np.generic]]
+    space: spaces.Space[Any]
     n_choices: int
 
     def acceleration(
@@ -35,7 +35,7 @@ class Acceleration:
 
     def __init__(self, config: AccelerationAction) -> None:
         self.low, self.high = config.min_mps2, config.max_mps2
-        self.space = spaces.Box(self.low, self.high, (1,), np.float32)
+        self.space: spaces.Space[Any] = spaces.Box(self.low, self.high, (1,), np.float32)
 
     def acceleration(
         self, action: NDArray[np.generic], states: VehicleStates, agents: IntArray
@@ -49,7 +49,7 @@ class OvmGains:
     def __init__(self, config: OvmGainsAction) -> None:
         self.gains = np.array(config.gains)  # (choices, 2)
         self.n_choices = len(self.gains)
-        self.space = spaces.Discrete(self.n_choices)
+        self.space: spaces.Space[Any] = spaces.Discrete(self.n_choices)
         self._model = OVM(
             max_acceleration=config.max_acceleration_mps2,
             max_speed=config.max_speed_mps,

@@ -14,6 +14,7 @@ from trafficrl.envs.actions import make_actions
 from trafficrl.envs.observations import FEATURES
 from trafficrl.envs.rewards import COLLISION, REWARD_TERMS
 from trafficrl.envs.world import TrafficWorld
+from trafficrl.graph import GraphTracker, VehicleGraph
 from trafficrl.types import BoolArray, FloatArray, VehicleStates
 
 Drive = Callable[[VehicleStates], FloatArray]
@@ -29,6 +30,8 @@ class Step:
     active: BoolArray  # (B,) replicas whose episode was under way before this step
     terminated: BoolArray  # (B,)
     truncated: BoolArray  # (B,)
+    overridden: FloatArray  # (B, M) share of the interval's commands that SUMO did not follow
+    collided: BoolArray  # (B, M) vehicles that collided within the interval
     sim_steps: int  # simulation steps, over the active replicas
 
 
@@ -58,6 +61,7 @@ class ArrayEnv:
             for item in config.reward.terms
         ]
         self.evaluated_terms = [t.term for t in config.reward.terms if not t.training_only]
+        self._trackers: list[GraphTracker] = []
         self.seed(seed)
         self.steps = 0
         self.active: BoolArray = np.zeros(replicas, dtype=bool)
@@ -76,9 +80,12 @@ class ArrayEnv:
         """Whether every replica's episode is over."""
         return not self.active.any()
 
-    def reset(self) -> NDArray[np.float32]:
-        """Begin an episode in every replica; returns obs (B, N, O)."""
-        self.world.reset(self.rng)
+    def reset(self, rng: np.random.Generator | None = None) -> NDArray[np.float32]:
+        """Begin an episode in every replica; returns obs (B, N, O).
+
+        ``rng`` stands in for the environment's own stream in these episodes.
+        """
+        self.world.reset(self.rng if rng is None else rng)
         self.steps = 0
         self.active = np.ones(self.replicas, dtype=bool)
         return self._observations()
@@ -92,21 +99,50 @@ class ArrayEnv:
         length = self.config.simulation.step_s
         return self._run(lambda states: controller.acceleration(states, length)[:, self.agents])
 
+    def vehicle_graphs(self) -> list[VehicleGraph]:
+        """Who can talk to whom in each replica, in the present states."""
+        xy = [None] * self.replicas if self.config.graph.range_m is None else self._coordinates()
+        return [
+            tracker.update(self.states, one)
+            for tracker, one in zip(self._graphs(), xy, strict=True)
+        ]
+
     def close(self) -> None:
         """End the simulation."""
         self.world.close()
 
     # ------------------------------------------------------------------
 
+    def _coordinates(self) -> list[FloatArray]:
+        return list(self.world.coordinates())
+
+    def _graphs(self) -> list[GraphTracker]:
+        if not self._trackers:
+            self._trackers = [
+                GraphTracker(
+                    self.config.graph,
+                    replica,
+                    self.agents,
+                    names=self.agent_names,
+                    crossings=self.world.crossings,
+                )
+                for replica in range(self.replicas)
+            ]
+        return self._trackers
+
     def _run(self, drive: Drive) -> Step:
         started = self.active.copy()
         terms = {name: np.zeros((self.replicas, self.n_agents)) for name, *_ in self._terms}
         terminated = np.zeros(self.replicas, dtype=bool)
-        sim_steps = 0
-        for _ in range(min(self.interval, self.config.episode.steps - self.steps)):
+        overridden = np.zeros((self.replicas, self.world.n_vehicles))
+        collided = np.zeros(overridden.shape, dtype=bool)
+        sim_steps, first = 0, self.steps
+        for _ in range(min(self.interval, self.config.episode.steps - first)):
             sim_steps += int(self.active.sum())
             states = self.world.drive(drive(self.world.states))
             self._add_rewards(terms, states)
+            overridden += states.overridden
+            collided |= states.collided & self.active[:, None]
             self.steps += 1
             terminated |= self._handle_collisions(states)
             if not self.active.any():
@@ -122,6 +158,8 @@ class ArrayEnv:
             active=started,
             terminated=terminated,
             truncated=truncated,
+            overridden=overridden / max(1, self.steps - first),
+            collided=collided,
             sim_steps=sim_steps,
         )
 
@@ -149,5 +187,7 @@ class ArrayEnv:
         obs = np.empty((self.replicas, self.n_agents, self.obs_dim), dtype=np.float32)
         for column, (feature, item) in enumerate(self._features):
             value = (feature(states)[:, self.agents] - item.offset) / item.scale
-            obs[..., column] = value if item.clip is None else np.clip(value, *item.clip)
+            obs[..., column] = (
+                value if item.clip is None else np.clip(value, item.clip[0], item.clip[1])
+            )
         return obs

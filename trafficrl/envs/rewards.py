@@ -58,4 +58,5 @@ def squared_headway_shortage(states: VehicleStates, *, threshold_m: float) -> Fl
 @REWARD_TERMS.register(COLLISION)
 def collision(states: VehicleStates) -> FloatArray:
     """1 for every vehicle of a replica in which any vehicle has collided."""
-    return np.broadcast_to(states.collided.any(axis=1, keepdims=True), states.speed.shape) * 1.0
+    any_collided = states.collided.any(axis=1, keepdims=True)
+    return np.broadcast_to(any_collided, states.speed.shape).astype(np.float64)

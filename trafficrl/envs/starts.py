@@ -49,9 +49,14 @@ def _platoon(
     headway = np.full((replicas, vehicles), start.headway_m)
     headway[:, 0] = 0.0
     if vehicles > 1:
-        headway[:, 1] *= rng.uniform(*start.first_headway_factor, replicas)
-    speed = start.speed_mps * rng.uniform(*start.speed_factor, (replicas, 1))
+        headway[:, 1] *= _draw(start.first_headway_factor, rng, replicas)
+    speed = start.speed_mps * _draw(start.speed_factor, rng, replicas)[:, None]
     behind_first = np.cumsum(headway + length, axis=1) - length
     last = behind_first[:, -1:]
     positions = last + length + TAIL_ROOM_M - behind_first
     return positions, np.broadcast_to(speed, positions.shape).copy()
+
+
+def _draw(interval: list[float], rng: np.random.Generator, replicas: int) -> FloatArray:
+    low, high = interval
+    return rng.uniform(low, high, replicas)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,13 @@ class TrafficWorld:
         positions, speeds = start_positions(
             self.config.start, lengths, self.n_vehicles, VEHICLE_LENGTH_M, rng
         )
+        # A vehicle cannot be inserted inside a junction: it starts at the nearer end.
+        positions = np.array(
+            [
+                [course.drivable(position) for position in row]
+                for course, row in zip(self._network.courses, positions.tolist(), strict=True)
+            ]
+        )
         self._start = positions
         self._odometer = np.zeros_like(positions)
         self._frozen[:] = False
@@ -90,6 +98,12 @@ class TrafficWorld:
         """x and y of all front bumpers, (B, M, 2) in m."""
         return self._simulation.coordinates().reshape(self.replicas, self.n_vehicles, 2)
 
+    @property
+    def crossings(self) -> tuple[tuple[float, float], ...]:
+        """Where the course crosses itself: m along it at the first pass and at the second."""
+        assert self._network is not None, "reset first"
+        return tuple(combinations(self._network.courses[0].crossings, 2))
+
     def close(self) -> None:
         self._simulation.close()
         self._directory.cleanup()
@@ -112,9 +126,7 @@ class TrafficWorld:
         self.states = after
         return after
 
-    def _observe(
-        self, time: float, command: FloatArray, acceleration: FloatArray
-    ) -> VehicleStates:
+    def _observe(self, time: float, command: FloatArray, acceleration: FloatArray) -> VehicleStates:
         shape = (self.replicas, self.n_vehicles)
         flat_speed, flat_distance = self._simulation.read()
         speed, odometer = flat_speed.reshape(shape), flat_distance.reshape(shape)

@@ -45,7 +45,7 @@ class StackedAdam:
     def step(self, active: Tensor | None = None) -> Tensor:
         """Update the agents of ``active`` (N,) bool (None: all); returns gradient norms (N,)."""
         gradients = [_gradient(parameter) for parameter in self.parameters]
-        norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
+        norms: Tensor = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
         scale = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
         if active is None:
             active = torch.ones_like(norms, dtype=torch.bool)

@@ -62,14 +62,24 @@ class StackedMLP(nn.Module):
         return out
 
 
-def neighbourhood_inputs(obs: Tensor, index: Tensor, mask: Tensor) -> Tensor:
-    """Each agent's neighbourhood side by side, agent-first.
+def neighbourhood_values(values: Tensor, index: Tensor, mask: Tensor) -> Tensor:
+    """What each agent's neighbours have: (..., N, F) to (S, N, K, F), S the leading dimensions.
 
-    ``obs`` (..., N, O); ``index`` and ``mask`` (N, K). Returns (N, S, K*O) with S
-    the flattened leading dimensions; padded places are 0.
+    ``index`` and ``mask`` are (N, K), or (..., N, K) where the graph changes.
+    Padded places are 0, whatever stands there.
     """
-    n_agents, width = index.shape
-    gathered = obs.reshape(-1, n_agents, obs.shape[-1])[:, index]  # (S, N, K, O)
+    n_agents, features = values.shape[-2:]
+    flat = values.reshape(-1, n_agents, features)
+    if index.dim() == 2:
+        found = flat[:, index]
+    else:
+        index, mask = index.reshape(-1, *index.shape[-2:]), mask.reshape(-1, *mask.shape[-2:])
+        places = index.flatten(1)[..., None].expand(-1, -1, features)
+        found = flat.gather(1, places).view(*index.shape, features)
     # where, not a product: what lies outside the neighbourhood may be NaN.
-    gathered = torch.where(mask[..., None], gathered, 0.0)
-    return gathered.transpose(0, 1).flatten(2)
+    return torch.where(mask[..., None], found, 0.0)
+
+
+def neighbourhood_inputs(obs: Tensor, index: Tensor, mask: Tensor) -> Tensor:
+    """Each agent's neighbourhood side by side, agent-first: (..., N, O) to (N, S, K*O)."""
+    return neighbourhood_values(obs, index, mask).transpose(0, 1).flatten(2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from math import cos, pi, sin
+from math import cos, inf, pi, sin
 from typing import TYPE_CHECKING
 
 from trafficrl.errors import ScenarioError
@@ -24,6 +24,7 @@ _Attributes = dict[str, str | float]
 _LANE_WIDTH = 3.2  # m, SUMO's default
 _GAP = 20.0  # m between replicas
 _ARC_SEGMENTS = 64  # of a half circle or of three eighths of one
+_SHORTEST_RING = 20.0  # m
 _FOR_EVER = 1e9  # s
 
 
@@ -61,7 +62,8 @@ def make_layouts(
         )
     width = config.lanes * _LANE_WIDTH
     if config.kind == "ring":
-        return [_ring(length, width) for length in lengths or [config.length_m] * replicas]
+        wanted = [config.length_m] * replicas if lengths is None else lengths
+        return [_ring(length, width) for length in wanted]
     if config.kind == "figure_eight":
         return [_figure_eight(config.radius_m, width)] * replicas
     return [_road(config.length_m, width)] * replicas
@@ -132,6 +134,10 @@ def rerouters_xml(layouts: Sequence[Layout]) -> str | None:
 
 
 def _ring(length: float, width: float) -> Layout:
+    if not _SHORTEST_RING <= length < inf:
+        raise ScenarioError(
+            f"network: a ring of {length:g} m cannot be built (at least {_SHORTEST_RING:g} m)"
+        )
     # Of the polygon's perimeter, so that the drawn length is the true one as well.
     radius = length / (4 * _ARC_SEGMENTS * sin(pi / (2 * _ARC_SEGMENTS)))
     _check_width(width, 2 * radius, f"a ring of {length:g} m")

@@ -66,7 +66,8 @@ def build_network(
     options = _OPTIONS if config.kind == "figure_eight" else (*_OPTIONS, "--no-internal-links")
     inputs = plain_xml(layouts, config.lanes, config.speed_limit_mps)
     additional = rerouters_xml(layouts)
-    key = "\n".join([_version(), *options, *inputs.values(), additional or ""])
+    program = sumo_program("netconvert")
+    key = "\n".join([_version(program), *options, *inputs.values(), additional or ""])
     folder = _cached(
         hashlib.sha256(key.encode()).hexdigest()[:20], inputs, options, additional, directory
     )
@@ -100,13 +101,12 @@ def _package_home() -> str | None:
 
 
 @cache
-def _version() -> str:
-    return _call("--version").partition("\n")[0]
+def _version(program: Path) -> str:
+    return _call(program, "--version").partition("\n")[0]
 
 
-def _call(*arguments: str) -> str:
-    """Run netconvert and return what it printed; raise its first error on one line."""
-    program = sumo_program("netconvert")
+def _call(program: Path, *arguments: str) -> str:
+    """Run ``program`` and return what it printed; raise its first error on one line."""
     try:
         done = subprocess.run(
             [program, *arguments], capture_output=True, text=True, errors="replace", check=False
@@ -165,7 +165,7 @@ def _netconvert(inputs: dict[str, str], options: Sequence[str], folder: Path) ->
         path.write_text(text)
         arguments.append(f"--{option}={path}")
     net = folder / _NET
-    _call(*arguments, f"--output-file={net}")
+    _call(sumo_program("netconvert"), *arguments, f"--output-file={net}")
     # netconvert's opening comment has the date and the paths of this machine.
     head, _, rest = net.read_text().partition("<!--")
     net.write_text(head.rstrip() + "\n" + rest.partition("-->")[2].lstrip())

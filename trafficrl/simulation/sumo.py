@@ -232,4 +232,4 @@ def _import(name: str) -> Any:
 
 
 def _devnull() -> Any:
-    return open(os.devnull, "w")  # noqa: SIM115 - lives as long as the SUMO process
+    return open(os.devnull, "w")

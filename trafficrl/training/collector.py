@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from trafficrl.algorithms.base import Algorithm
-from trafficrl.envs.array_env import ArrayEnv, Step
+from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
-from trafficrl.training.rollout import Rollout
+from trafficrl.training.links import LinkTracker
+from trafficrl.training.rollout import Links, Rollout
 
 
 @dataclass(slots=True)
@@ -29,50 +33,88 @@ class Collector:
 
     def __init__(self, env: ArrayEnv, algorithm: Algorithm, generator: torch.Generator) -> None:
         self.env = env
+        self.links = LinkTracker(env, algorithm.value_hops)
         self.algorithm = algorithm
         self.generator = generator
         self._recorder = EpisodeRecorder(env)
         self._obs: torch.Tensor | None = None
+        self._begun = env.rng.bit_generator.state
+        self._actions: list[torch.Tensor] = []  # since then
 
     def collect(self, sim_steps: int) -> Collected:
         """At least ``sim_steps`` simulation steps of every replica, in whole control intervals."""
-        rows: list[tuple[torch.Tensor, ...]] = []
+        obs, action, log_prob, steps, links = [], [], [], [], []
         episodes: list[EpisodeSummary] = []
         counted, speed, reward = 0, 0.0, 0.0
         for _ in range(max(1, round(sim_steps / self.env.interval))):
             if self._obs is None or self.env.done:
-                self._obs = torch.from_numpy(self.env.reset())
-                self._recorder.begin()
-            obs = self._obs
-            action, log_prob = self.algorithm.act(obs, self.generator)
-            step = self.env.step(action.numpy())
+                self._obs = self._begin()
+            obs.append(self._obs)
+            links.append(self.links.now())
+            chosen, chosen_log_prob = self.algorithm.act(self._obs, links[-1], self.generator)
+            action.append(chosen)
+            log_prob.append(chosen_log_prob)
+            step = self.env.step(chosen.numpy())
+            steps.append(step)
+            self._actions.append(chosen)
             episodes += self._recorder.add(step)
             self._obs = torch.from_numpy(step.obs)
-            rows.append(_row(obs, action, log_prob, step))
             counted += step.sim_steps
             speed += float(self.env.states.speed[:, self.env.agents].mean())
             reward += self._recorder.evaluated_reward(step).sum()
-        columns = [torch.stack(column, dim=1) for column in zip(*rows, strict=True)]
         return Collected(
-            rollout=Rollout(*columns),
+            rollout=Rollout(
+                obs=torch.stack(obs, dim=1),
+                action=torch.stack(action, dim=1),
+                log_prob=torch.stack(log_prob, dim=1),
+                reward=_over_time([step.reward for step in steps]).float(),
+                next_obs=_over_time([step.obs for step in steps]),
+                terminated=_over_time([step.terminated for step in steps]),
+                truncated=_over_time([step.truncated for step in steps]),
+                active=_over_time([step.active for step in steps]),
+                links=Links.stack(links),
+            ),
             episodes=episodes,
             sim_steps=counted,
-            mean_speed=speed / len(rows),
+            mean_speed=speed / len(steps),
             mean_reward=float(reward) / max(1, counted),
         )
 
+    def abandon_episodes(self) -> None:
+        """Begin new episodes next time: somebody else has used the environment."""
+        self._obs = None
 
-def _row(
-    obs: torch.Tensor, action: torch.Tensor, log_prob: torch.Tensor, step: Step
-) -> tuple[torch.Tensor, ...]:
-    """One time step in the order of ``Rollout``'s fields."""
-    return (
-        obs,
-        action,
-        log_prob,
-        torch.from_numpy(step.reward.astype(np.float32)),
-        torch.from_numpy(step.obs),
-        torch.from_numpy(step.terminated),
-        torch.from_numpy(step.truncated),
-        torch.from_numpy(step.active),
-    )
+    def _begin(self) -> torch.Tensor:
+        self._begun, self._actions = self.env.rng.bit_generator.state, []
+        obs = torch.from_numpy(self.env.reset())
+        self._recorder.begin()
+        return obs
+
+    def state_dict(self) -> dict[str, Any]:
+        """How the running episodes came about; SUMO itself cannot be saved exactly."""
+        under_way = self._obs is not None and not self.env.done
+        return {
+            "environment": self._begun if under_way else self.env.rng.bit_generator.state,
+            "actions": torch.stack(self._actions) if under_way and self._actions else None,
+            "episodes": self._recorder.episodes,
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Drive the running episodes again, action by action, to where they were."""
+        self.env.rng.bit_generator.state = state["environment"]
+        self._obs = None
+        if state["actions"] is not None:
+            self._obs = self._begin()
+            for action in state["actions"]:
+                step = self.env.step(action.numpy())
+                self._recorder.add(step)
+                self._actions.append(action)
+                self._obs = torch.from_numpy(step.obs)
+        self._recorder.episodes = state["episodes"]
+        self.generator.set_state(state["generator"])
+
+
+def _over_time(columns: Sequence[NDArray[Any]]) -> torch.Tensor:
+    """T arrays (B, ...) as (B, T, ...)."""
+    return torch.from_numpy(np.stack(columns, axis=1))

@@ -12,7 +12,7 @@ from trafficrl.types import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class EpisodeSummary:
-    """One episode of one replica. Speeds are over the learning agents' place, in m/s."""
+    """One episode of one replica. Speeds, collisions and overrides are over all vehicles."""
 
     episode: int
     replica: int
@@ -35,7 +35,7 @@ class EpisodeRecorder:
 
     def __init__(self, env: ArrayEnv) -> None:
         self.env = env
-        self._episodes = 0
+        self.episodes = 0
         self._speeds: list[FloatArray] = []
 
     def begin(self) -> None:
@@ -45,21 +45,22 @@ class EpisodeRecorder:
         self._returns = np.zeros(env.replicas)
         self._overridden = np.zeros(env.replicas)
         self._intervals = np.zeros(env.replicas, dtype=np.int64)
-        self._collided = np.zeros((env.replicas, env.n_agents), dtype=bool)
+        self._collided = np.zeros((env.replicas, env.world.n_vehicles), dtype=bool)
 
     def evaluated_reward(self, step: Step) -> FloatArray:
         """Reward (B, N) without the terms that are for training only."""
-        zero = np.zeros_like(step.reward)
-        return np.sum([step.reward_terms[n] for n in self.env.evaluated_terms] or [zero], axis=0)
+        total = np.zeros_like(step.reward)
+        for name in self.env.evaluated_terms:
+            total += step.reward_terms[name]
+        return total
 
     def add(self, step: Step) -> list[EpisodeSummary]:
         """Take in a step; returns the episodes that it ended."""
-        env, states = self.env, self.env.states
-        self._speeds.append(states.speed[:, env.agents].copy())
+        self._speeds.append(self.env.states.speed)
         self._returns += self.evaluated_reward(step).sum(axis=1)
-        self._overridden += states.overridden[:, env.agents].mean(axis=1) * step.active
+        self._overridden += step.overridden.mean(axis=1) * step.active
         self._intervals += step.active
-        self._collided |= states.collided[:, env.agents] & step.active[:, None]
+        self._collided |= step.collided
         ended = np.flatnonzero(step.terminated | step.truncated)
         return [self._summary(int(replica)) for replica in ended]
 
@@ -67,9 +68,9 @@ class EpisodeRecorder:
         intervals = int(self._intervals[replica])
         speeds = np.array([speed[replica] for speed in self._speeds[:intervals]])  # (T, N)
         last_third = speeds[-max(1, intervals // 3) :]
-        self._episodes += 1
+        self.episodes += 1
         return EpisodeSummary(
-            episode=self._episodes - 1,
+            episode=self.episodes - 1,
             replica=replica,
             steps=min(intervals * self.env.interval, self.env.config.episode.steps),
             return_=float(self._returns[replica]),

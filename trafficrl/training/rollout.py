@@ -4,7 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+
+@dataclass(slots=True)
+class Links:
+    """Who hears whom: padded closed neighbourhoods, (N, K), or (..., N, K) in a graph that changes.
+
+    ``policy`` are 1 hop, ``value`` kappa hops; each an index and a mask.
+    """
+
+    policy: tuple[Tensor, Tensor]
+    value: tuple[Tensor, Tensor]
+
+    @staticmethod
+    def stack(links: list[Links]) -> Links:
+        """Links of T time steps (B, N, K) as (B, T, N, K); those that never change stay one."""
+        if all(one is links[0] for one in links):
+            return links[0]
+        columns = zip(*((*one.policy, *one.value) for one in links), strict=True)
+        a, b, c, d = (torch.stack(column, dim=1) for column in columns)
+        return Links((a, b), (c, d))
+
+    def to(self, device: torch.device) -> Links:
+        """The same on a device."""
+        a, b, c, d = (x.to(device) for x in (*self.policy, *self.value))
+        return Links((a, b), (c, d))
 
 
 @dataclass(slots=True)
@@ -24,3 +50,8 @@ class Rollout:
     terminated: Tensor  # (B, T) bool
     truncated: Tensor  # (B, T) bool
     active: Tensor  # (B, T) bool
+    links: Links  # (N, K) or (B, T, N, K)
+
+    def to(self, device: torch.device) -> Rollout:
+        """The same on a device."""
+        return Rollout(*(getattr(self, name).to(device) for name in self.__slots__))

@@ -1,0 +1,105 @@
+"""``trafficrl evaluate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+UNITS = {
+    "return_mean": "reward, all vehicles and steps",
+    "return_per_step": "reward, all vehicles",
+    "mean_speed_mps": "m/s, last third of the episode",
+    "speed_std_mps": "m/s, last third of the episode",
+    "mean_speed_episode_mps": "m/s",
+    "collisions": "vehicles",
+    "override_fraction": "of commands SUMO overrode",
+    "episode_steps": "simulation steps",
+}
+
+
+@click.command()
+@click.argument("run")
+@click.option("--scenario", metavar="S", help="Scenario to drive in  [default: the run's own]")
+@click.option("--episodes", type=click.IntRange(1), default=10, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Evaluation seed; its episodes are never trained or validated on",
+)
+@click.option(
+    "--checkpoint", type=click.Choice(["best", "latest"]), default="best", show_default=True
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a scenario key; may be repeated",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write the figures as JSON",
+)
+def evaluate(
+    run: str,
+    scenario: str | None,
+    episodes: int,
+    seed: int,
+    checkpoint: str,
+    overrides: tuple[str, ...],
+    json_file: Path | None,
+) -> None:
+    """Evaluate RUN: a run directory, constant:VALUE, or a classical controller such as idm.
+
+    VALUE is an acceleration in m/s2, or the index of a choice. Controllers take
+    parameters: idm:noise=0.2. All but run directories need --scenario.
+    """
+    from trafficrl.config import load_scenario
+    from trafficrl.evaluation.drivers import make_driver
+    from trafficrl.evaluation.evaluate import report, run_episodes
+
+    driver, trained_on = make_driver(run, checkpoint)
+    if scenario is not None:
+        config = load_scenario(scenario, overrides)
+    elif trained_on is not None:
+        config = load_scenario(trained_on, overrides)
+    else:
+        raise click.UsageError(f"'{run}' needs a --scenario to drive in")
+    if json_file is not None:
+        _check_writable(json_file)
+    summaries = run_episodes(driver, config, episodes=episodes, seed=seed)
+    result = report(run, config, summaries, seed=seed)
+    _print(result)
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _print(result: dict[str, Any]) -> None:
+    click.echo(
+        f"{result['controller']} on {result['scenario']}: {result['episodes']} episodes, "
+        f"seed {result['seed']}, speed mode {result['speed_mode']}"
+    )
+    click.echo(f"{'':24}{'mean':>12}  {'95 % interval':^25}")
+    for name, unit in UNITS.items():
+        low, high = result["intervals_95"][name]
+        interval = f"[{low:.6g}, {high:.6g}]"
+        click.echo(f"{name:24}{result[name]:>12.6g}  {interval:^25}  {unit}")
+
+
+def _check_writable(path: Path) -> None:
+    """Before minutes of simulation, not after them."""
+    from trafficrl.errors import TrafficRLError
+
+    try:
+        with open(path, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise TrafficRLError(f"{path}: cannot be written ({error.strerror})") from None

@@ -1,0 +1,158 @@
+"""Whatever can drive the agents of an environment: a trained run, a constant, a controller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trafficrl.algorithms import ALGORITHMS, Algorithm
+from trafficrl.config import ScenarioConfig
+from trafficrl.controllers import CONTROLLERS, Controller, make_controller
+from trafficrl.envs.array_env import ArrayEnv, Step
+from trafficrl.errors import CheckpointError, TrafficRLError
+from trafficrl.training.checkpoint import load_checkpoint
+from trafficrl.training.links import LinkTracker
+from trafficrl.training.run_directory import RunDirectory
+from trafficrl.training.setup import make_algorithm
+
+CONSTANT = "constant"
+# Drives by the clock, not by what is around it.
+NO_DRIVERS = frozenset({"lead"})
+
+
+class Driver(Protocol):
+    """Takes the agents of an environment through an episode."""
+
+    def begin(self, env: ArrayEnv, rng: np.random.Generator) -> None:
+        """An episode of ``env`` has begun."""
+
+    def step(self, env: ArrayEnv, obs: NDArray[np.float32]) -> Step:
+        """Drive one control interval."""
+
+
+class LearnedDriver:
+    """The deterministic policy of a trained run."""
+
+    def __init__(self, run: RunDirectory, checkpoint: Path) -> None:
+        self._run = run
+        self._path = checkpoint
+        self._content = load_checkpoint(checkpoint)
+        self._algorithm: Algorithm | None = None
+        self._env: ArrayEnv | None = None
+
+    def begin(self, env: ArrayEnv, rng: np.random.Generator) -> None:
+        if self._env is not env:
+            self._algorithm, self._env = self._build(env), env
+            self._links = LinkTracker(env, self._algorithm.value_hops)
+
+    def step(self, env: ArrayEnv, obs: NDArray[np.float32]) -> Step:
+        assert self._algorithm is not None, "begin first"
+        action, _ = self._algorithm.act(torch.from_numpy(obs), self._links.now(), None)
+        return env.step(action.numpy())
+
+    def _build(self, env: ArrayEnv) -> Algorithm:
+        trained = self._run.scenario()
+        for what, own, other in (
+            ("learned vehicles", _learned(trained), env.n_agents),
+            ("observation", trained.observation, env.config.observation),
+            ("action", trained.action, env.config.action),
+            ("graph", trained.graph, env.config.graph),
+        ):
+            if own != other:
+                raise TrafficRLError(
+                    f"{self._run.path}: cannot drive scenario '{env.config.name}', whose {what} "
+                    f"differ from those of '{trained.name}' it was trained on"
+                )
+        name = self._content.get("algorithm")
+        if name not in ALGORITHMS:
+            raise CheckpointError(f"{self._path}: unknown algorithm {name!r}")
+        algorithm = make_algorithm(name, trained, env, seed=0)
+        try:
+            algorithm.load_state_dict(self._content["learner"])
+        except (KeyError, ValueError, RuntimeError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise CheckpointError(f"{self._path}: does not fit its scenario ({reason})") from None
+        return algorithm
+
+
+class ConstantDriver:
+    """The same action for every agent at every step."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def begin(self, env: ArrayEnv, rng: np.random.Generator) -> None:
+        choices = env.actions.n_choices
+        if choices and self.value not in range(choices):
+            raise TrafficRLError(
+                f"{CONSTANT}:{self.value:g}: scenario '{env.config.name}' has choices "
+                f"0 to {choices - 1}"
+            )
+        shape = (env.replicas, env.n_agents) if choices else (env.replicas, env.n_agents, 1)
+        self._action = np.full(shape, int(self.value) if choices else self.value)
+
+    def step(self, env: ArrayEnv, obs: NDArray[np.float32]) -> Step:
+        return env.step(self._action)
+
+
+class ControllerDriver:
+    """A classical controller in every agent's place; the action's bounds do not bind it."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def begin(self, env: ArrayEnv, rng: np.random.Generator) -> None:
+        self._controller.reset(env.states, rng)
+
+    def step(self, env: ArrayEnv, obs: NDArray[np.float32]) -> Step:
+        return env.drive(self._controller)
+
+
+def make_driver(text: str, checkpoint: str = "best") -> tuple[Driver, ScenarioConfig | None]:
+    """The driver that ``text`` names, and the scenario it was trained on, if it was.
+
+    ``text`` is a run directory, ``constant:VALUE``, or a controller with
+    parameters such as ``idm`` or ``idm:noise=0.2``.
+    """
+    name, _, rest = text.partition(":")
+    if name == CONSTANT:
+        return ConstantDriver(_number(text, rest)), None
+    drivers = sorted(set(CONTROLLERS) - NO_DRIVERS)
+    if name in drivers:
+        return ControllerDriver(make_controller(name, _parameters(text, rest))), None
+    path = Path(text)
+    if not path.exists():
+        raise TrafficRLError(
+            f"{text}: neither a run directory nor a controller "
+            f"({CONSTANT}:VALUE, {', '.join(drivers)})"
+        )
+    run = RunDirectory.open(path)
+    return LearnedDriver(run, run.path / f"{checkpoint}.pt"), run.scenario()
+
+
+def _parameters(text: str, rest: str) -> dict[str, float]:
+    parameters = {}
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.partition("=")
+        parameters[key] = _number(text, value)
+    return parameters
+
+
+def _number(text: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not np.isfinite(number):
+        raise TrafficRLError(
+            f"{text}: '{value}' is not a number (write constant:0.5 or idm:noise=0.2)"
+        )
+    return number
+
+
+def _learned(config: ScenarioConfig) -> int:
+    return sum(group.count for group in config.vehicles if group.controller == "learned")

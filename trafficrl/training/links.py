@@ -1,0 +1,58 @@
+"""Turns the vehicle graphs of an environment into the index tensors of the networks."""
+
+from __future__ import annotations
+
+import torch
+
+from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.graph import Neighbourhood, VehicleGraph, is_static, padded_neighbourhoods
+from trafficrl.training.rollout import Links
+
+POLICY_HOPS = 1
+
+
+class LinkTracker:
+    """The links of all replicas as they are now.
+
+    Where the order of the vehicles fixes the graph they are (N, K), once for
+    all replicas; else (B, N, K) with room for every neighbour there may be.
+    """
+
+    def __init__(self, env: ArrayEnv, value_hops: int) -> None:
+        self.env = env
+        self.value_hops = value_hops
+        self.changes = not is_static(env.config.graph) or env.config.network.lanes > 1
+        self._graphs: list[VehicleGraph] = []
+        self._links: Links | None = None
+
+    def now(self) -> Links:
+        """The links in the present states; the same object while nothing has changed."""
+        if self._links is not None and not self.changes:
+            return self._links
+        graphs = self.env.vehicle_graphs()
+        same = len(graphs) == len(self._graphs) and all(
+            new is old for new, old in zip(graphs, self._graphs, strict=True)
+        )
+        if self._links is None or not same:
+            self._graphs, self._links = graphs, self._build(graphs)
+        return self._links
+
+    def widths(self) -> tuple[int, int]:
+        """K of the policy's and of the critic's neighbourhood."""
+        links = self.now()
+        return links.policy[0].shape[-1], links.value[0].shape[-1]
+
+    def _build(self, graphs: list[VehicleGraph]) -> Links:
+        near, n_agents = self.env.config.graph.max_neighbours, self.env.n_agents
+        if not self.changes:
+            policy = graphs[0].neighbourhood(POLICY_HOPS, near)
+            value = graphs[0].neighbourhood(self.value_hops)
+        else:
+            width = n_agents if near is None else min(n_agents, near + 1)
+            policy = padded_neighbourhoods(graphs, POLICY_HOPS, width, near)
+            value = padded_neighbourhoods(graphs, self.value_hops, n_agents)
+        return Links(_tensors(policy), _tensors(value))
+
+
+def _tensors(neighbourhood: Neighbourhood) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(neighbourhood.index), torch.from_numpy(neighbourhood.mask)

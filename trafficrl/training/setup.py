@@ -1,0 +1,57 @@
+"""Puts an algorithm and an environment together."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from trafficrl.algorithms import ALGORITHMS, AgentSpec, Algorithm
+from trafficrl.config import ScenarioConfig
+from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.errors import TrafficRLError
+from trafficrl.training.links import LinkTracker
+from trafficrl.training.seeding import torch_stream
+
+
+def make_algorithm(
+    name: str, config: ScenarioConfig, env: ArrayEnv, *, seed: int, device: str = "cpu"
+) -> Algorithm:
+    """The algorithm with fresh weights, shaped for ``env``, which has been reset."""
+    settings = getattr(config.algorithms, name)
+    return ALGORITHMS[name](
+        agent_spec(env, settings.value_hops),
+        settings,
+        generator=torch_stream("weights", seed),
+        device=checked_device(device),
+    )
+
+
+def agent_spec(env: ArrayEnv, value_hops: int) -> AgentSpec:
+    """What the agents of ``env`` see, do and hear."""
+    policy_width, value_width = LinkTracker(env, value_hops).widths()
+    space, dim, scale = env.actions.space, 0, 1.0
+    if isinstance(space, spaces.Box):
+        dim = int(np.prod(space.shape))
+        scale = float((space.high - space.low).max() / 2)
+    return AgentSpec(
+        n_agents=env.n_agents,
+        obs_dim=env.obs_dim,
+        action_dim=dim,
+        n_choices=env.actions.n_choices,
+        action_scale=scale,
+        policy_width=policy_width,
+        value_width=value_width,
+    )
+
+
+def checked_device(device: str) -> str:
+    """``device`` if torch has it; a clear error otherwise."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise TrafficRLError(
+            f"--device {device}: not usable here ({reason}; 'cpu' always is)"
+        ) from None
+    return device

@@ -1,0 +1,214 @@
+"""The training loop: collect, update, log, validate, checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from trafficrl.config import ScenarioConfig
+from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.errors import CheckpointError
+from trafficrl.training.checkpoint import load_checkpoint, save_checkpoint
+from trafficrl.training.collector import Collected, Collector
+from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
+from trafficrl.training.run_directory import RunDirectory
+from trafficrl.training.seeding import numpy_stream, torch_stream
+from trafficrl.training.setup import make_algorithm
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a training is, for whoever shows it."""
+
+    sim_steps: int
+    total_steps: int
+    steps_per_second: float
+    mean_speed_mps: float
+    return_per_step: float  # evaluated reward summed over agents, per simulation step
+    validation: dict[str, float] | None  # the last one
+
+
+class Trainer:
+    """Trains one algorithm on one scenario into one run directory.
+
+    Everything that decides the outcome is in the checkpoint, so that a resumed
+    training ends where an uninterrupted one would, bit for bit.
+    """
+
+    def __init__(self, config: ScenarioConfig, run: RunDirectory, *, device: str = "cpu") -> None:
+        self.config = config
+        self.run = run
+        settings = config.training
+        torch.set_num_threads(settings.torch_threads)
+        self.env = ArrayEnv(config, replicas=settings.replicas)
+        self.env.rng = numpy_stream("environment", settings.seed)
+        # The shapes of networks need a graph, a graph needs vehicles.
+        self.env.reset(numpy_stream("validation", settings.seed))
+        self.algorithm = make_algorithm(
+            settings.algorithm, config, self.env, seed=settings.seed, device=device
+        )
+        self.collector = Collector(
+            self.env, self.algorithm, torch_stream("policy", settings.seed, device)
+        )
+        self._minibatches = torch_stream("minibatches", settings.seed)
+        self._rollout_steps: int = getattr(config.algorithms, settings.algorithm).rollout_steps
+        self.iteration = 0
+        self.sim_steps = 0
+        self._validated_at = 0
+        self._best = -np.inf
+        self._last_validation: dict[str, float] | None = None
+        self._stop = False
+
+    def resume(self) -> None:
+        """Take over the latest checkpoint of the run, and forget what was logged after it."""
+        state = load_checkpoint(self.run.latest)
+        try:
+            self._load_state_dict(state)
+        except (KeyError, ValueError, RuntimeError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise CheckpointError(
+                f"{self.run.latest}: does not fit {self.run.scenario_file} ({reason})"
+            ) from None
+        self.run.rewind(self.iteration)
+
+    def stop(self) -> None:
+        """End ``train`` after the running update, with a checkpoint."""
+        self._stop = True
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether steps are left."""
+        return self.sim_steps < self.config.training.total_steps
+
+    def train(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> None:
+        """Go on until ``total_steps`` or ``stop``."""
+        total = self.config.training.total_steps
+        while self.sim_steps < total and not self._stop:
+            started = time.perf_counter()
+            collected = self.collector.collect(self._rollout_steps)
+            collect_seconds = time.perf_counter() - started
+            self.sim_steps += collected.sim_steps
+            self.iteration += 1
+            losses = self.algorithm.update(
+                collected.rollout, self._minibatches, min(1.0, self.sim_steps / total)
+            )
+            update_seconds = time.perf_counter() - started - collect_seconds
+            self._log(collected, losses)
+            if self._validation_due() or self.sim_steps >= total:
+                self._validate()
+            seconds = time.perf_counter() - started
+            self.run.log_timing(
+                {
+                    "iteration": self.iteration,
+                    "sim_steps": self.sim_steps,
+                    "collect_s": collect_seconds,
+                    "update_s": update_seconds,
+                    "validate_s": seconds - collect_seconds - update_seconds,
+                }
+            )
+            on_progress(self._progress(collected, seconds))
+        self.save(self.run.latest.name)
+
+    def close(self) -> None:
+        """End the simulation."""
+        self.env.close()
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint into the run directory."""
+        save_checkpoint(self.run.path / name, self._state_dict())
+
+    # ------------------------------------------------------------------
+
+    def _log(self, collected: Collected, losses: dict[str, float]) -> None:
+        row = {
+            "iteration": self.iteration,
+            "sim_steps": self.sim_steps,
+            "mean_speed_mps": collected.mean_speed,
+            "return_per_step": collected.mean_reward,
+            **losses,
+        }
+        self.run.log_metrics(row)
+        self.run.log_episodes(
+            [
+                {"iteration": self.iteration, "sim_steps": self.sim_steps, **episode.row()}
+                for episode in collected.episodes
+            ]
+        )
+
+    def _validation_due(self) -> bool:
+        return self.sim_steps - self._validated_at >= self.config.training.validate_every_steps
+
+    def _validate(self) -> None:
+        """Drive validation episodes with the deterministic policy; keep the best checkpoint."""
+        summaries = self._validation_episodes()
+        figures = {
+            key: float(np.mean([summary.row()[key] for summary in summaries]))
+            for key in ("return", "mean_speed_mps", "speed_std_mps", "collisions")
+        }
+        self._validated_at = self.sim_steps
+        self._last_validation = figures
+        self.run.log_metrics(
+            {
+                "iteration": self.iteration,
+                "sim_steps": self.sim_steps,
+                **{f"validation_{key}": value for key, value in figures.items()},
+            }
+        )
+        if figures["return"] > self._best:
+            self._best = figures["return"]
+            self.save(self.run.best.name)
+        self.save(self.run.latest.name)
+
+    def _validation_episodes(self) -> list[EpisodeSummary]:
+        env, wanted = self.env, self.config.training.validate_episodes
+        rng = numpy_stream("validation", self.config.training.seed)
+        recorder = EpisodeRecorder(env)
+        summaries: list[EpisodeSummary] = []
+        while len(summaries) < wanted:
+            obs = torch.from_numpy(env.reset(rng))
+            recorder.begin()
+            while not env.done:
+                action, _ = self.algorithm.act(obs, self.collector.links.now(), None)
+                step = env.step(action.numpy())
+                obs = torch.from_numpy(step.obs)
+                summaries += recorder.add(step)
+        self.collector.abandon_episodes()
+        return summaries[:wanted]
+
+    def _progress(self, collected: Collected, seconds: float) -> Progress:
+        return Progress(
+            sim_steps=self.sim_steps,
+            total_steps=self.config.training.total_steps,
+            steps_per_second=collected.sim_steps / seconds,
+            mean_speed_mps=collected.mean_speed,
+            return_per_step=collected.mean_reward,
+            validation=self._last_validation,
+        )
+
+    def _state_dict(self) -> dict[str, Any]:
+        return {
+            "algorithm": self.config.training.algorithm,
+            "iteration": self.iteration,
+            "sim_steps": self.sim_steps,
+            "validated_at": self._validated_at,
+            "best": self._best,
+            "last_validation": self._last_validation,
+            "learner": self.algorithm.state_dict(),
+            "collector": self.collector.state_dict(),
+            "minibatches": self._minibatches.get_state(),
+        }
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        self.algorithm.load_state_dict(state["learner"])
+        self.collector.load_state_dict(state["collector"])
+        self._minibatches.set_state(state["minibatches"])
+        self.iteration = state["iteration"]
+        self.sim_steps = state["sim_steps"]
+        self._validated_at = state["validated_at"]
+        self._best = state["best"]
+        self._last_validation = state["last_validation"]
