@@ -16,7 +16,7 @@ from trafficrl.types import FloatArray, VehicleStates
 class IDM:
     """a [1 - (v/v0)^delta - (s*/s)^2], s* = s0 + max(0, v T + v dv / (2 sqrt(a b))).
 
-    ``noise`` is a white acceleration of ``noise / sqrt(step)`` m/s2, so
+    ``noise`` (m/s2 * sqrt(s)) is a white acceleration of ``noise / sqrt(step)`` m/s2, so
     that the disturbance of the speed does not depend on the step length. Braking
     is not clipped: noisy drivers on a ring collide with any bound under 3 m/s2.
     """
