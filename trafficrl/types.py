@@ -7,7 +7,7 @@ features, A action dimensions. Everything is in SI units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,16 @@ class VehicleStates:
     target_speed: FloatArray  # m/s, v* of the task; NaN where it has none
     path_length: FloatArray  # (B,) m of the loop, inf on an open road
     length: float  # m, of one vehicle
+
+    def with_replicas_of(self, other: VehicleStates, replicas: BoolArray) -> VehicleStates:
+        """These states, with those of ``other`` in the replicas (B,) of the mask."""
+        shape = self.speed.shape
+        taken = {
+            field.name: np.where(replicas[:, None], getattr(other, field.name), value)
+            for field in fields(self)
+            if np.shape(value := getattr(self, field.name)) == shape
+        }
+        return replace(self, **taken)
 
     def of_leader(self, values: FloatArray, missing: float) -> FloatArray:
         """``values`` (B, M) of each vehicle's leader, ``missing`` without one."""

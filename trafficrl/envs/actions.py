@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from trafficrl.config.scenario import AccelerationAction, ActionConfig, OvmGainsAction
 from trafficrl.controllers.ovm import OVM
-from trafficrl.types import FloatArray, IntArray, VehicleStates
+from trafficrl.errors import SimulationError
+from trafficrl.types import BoolArray, FloatArray, IntArray, VehicleStates
 
 
 class Actions(Protocol):
@@ -27,6 +28,9 @@ class Actions(Protocol):
     ) -> FloatArray:
         """Accelerations (B, N) in m/s2 of the agents, now."""
 
+    def check(self, action: NDArray[np.generic]) -> None:
+        """``SimulationError`` naming the agent if an action is none."""
+
 
 class Acceleration:
     """The action is the acceleration itself, clipped to its bounds."""
@@ -41,6 +45,9 @@ class Acceleration:
         self, action: NDArray[np.generic], states: VehicleStates, agents: IntArray
     ) -> FloatArray:
         return np.clip(action[..., 0].astype(np.float64), self.low, self.high)
+
+    def check(self, action: NDArray[np.generic]) -> None:
+        _refuse(action, np.isnan(action.astype(np.float64))[..., 0], "a number of m/s2")
 
 
 class OvmGains:
@@ -63,6 +70,18 @@ class OvmGains:
         pairs = np.zeros((*states.speed.shape, 2))
         pairs[:, agents] = self.gains[action.astype(np.int64)]
         return self._model.with_gains(states, pairs[..., 0], pairs[..., 1])[:, agents]
+
+    def check(self, action: NDArray[np.generic]) -> None:
+        known = np.isin(action, np.arange(self.n_choices))
+        _refuse(action, ~known, f"one of 0 to {self.n_choices - 1}")
+
+
+def _refuse(action: NDArray[np.generic], wrong: BoolArray, right: str) -> None:
+    if wrong.any():
+        replica, slot = np.argwhere(wrong)[0]
+        raise SimulationError(
+            f"cav_{slot}: its action is {action[replica, slot]} (should be {right})"
+        )
 
 
 def make_actions(config: ActionConfig) -> Actions:

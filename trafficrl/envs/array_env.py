@@ -91,7 +91,12 @@ class ArrayEnv:
         return self._observations()
 
     def step(self, action: NDArray[np.generic]) -> Step:
-        """Apply actions (B, N, A), or (B, N) where they are choices, for one control interval."""
+        """Apply actions (B, N, A), or (B, N) where they are choices, for one control interval.
+
+        Continuous actions are clipped to their bounds; NaN and unknown choices
+        raise ``SimulationError``.
+        """
+        self.actions.check(action)
         return self._run(lambda states: self.actions.acceleration(action, states, self.agents))
 
     def drive(self, controller: Controller) -> Step:

@@ -16,6 +16,7 @@ import numpy as np
 
 from trafficrl.config.scenario import VEHICLE_LENGTH_M, ScenarioConfig
 from trafficrl.controllers import Controller, make_controller
+from trafficrl.envs.order import distance_ahead, fixed_order, neighbours_by_lane
 from trafficrl.envs.starts import start_positions
 from trafficrl.simulation.networks import BuiltNetwork, build_network
 from trafficrl.simulation.sumo import SumoSimulation
@@ -45,7 +46,7 @@ class TrafficWorld:
         self._directory = tempfile.TemporaryDirectory(prefix="trafficrl-")
         self._network: BuiltNetwork | None = None
         self._lanes = np.tile(np.arange(self.n_vehicles) % config.network.lanes, replicas)
-        self._order = _order(self.n_vehicles, self._loops(), replicas)
+        self._order = fixed_order(self.n_vehicles, self._loops(), replicas)
         self._frozen: BoolArray = np.zeros(replicas, dtype=bool)
         self.states: VehicleStates
 
@@ -122,7 +123,7 @@ class TrafficWorld:
         after.overridden = np.abs(after.speed - command) > OVERRIDE_TOLERANCE
         after.target_speed = self._target_speed(after.time)
         if self._frozen.any():
-            after = _held(after, before, self._frozen)
+            after = after.with_replicas_of(before, self._frozen)
         self.states = after
         return after
 
@@ -133,7 +134,12 @@ class TrafficWorld:
         position = self._start + odometer
         if self._loops():
             position = np.mod(position, self._path_length[:, None])
-        leader, follower, headway = self._neighbours(position)
+        if self.config.network.lanes > 1:
+            leader, follower, headway = neighbours_by_lane(*self._simulation.leaders(), shape)
+        else:
+            leader, follower = self._order
+            ahead = distance_ahead(position, leader, self._path_length)
+            headway = ahead - VEHICLE_LENGTH_M
         collided = headway < self.config.episode.collision_headway_m
         hit = self._simulation.collided()
         if hit:
@@ -154,33 +160,6 @@ class TrafficWorld:
             target_speed=np.full(shape, np.nan),
             path_length=self._path_length,
             length=VEHICLE_LENGTH_M,
-        )
-
-    def _neighbours(self, position: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
-        """Leader, follower and headway (B, M); in one lane the order never changes."""
-        if self.config.network.lanes > 1:
-            return self._neighbours_by_lane()
-        leader, follower = self._order
-        ahead = np.take_along_axis(position, np.maximum(leader, 0), axis=1) - position
-        if self._loops():
-            ahead = np.mod(ahead, self._path_length[:, None])
-        headway = np.where(leader >= 0, ahead - VEHICLE_LENGTH_M, np.inf)
-        return leader, follower, headway
-
-    def _neighbours_by_lane(self) -> tuple[IntArray, IntArray, FloatArray]:
-        shape = (self.replicas, self.n_vehicles)
-        flat_leader, gap = self._simulation.leaders()
-        flat_follower = np.full(flat_leader.shape, -1, dtype=np.int64)
-        # Of several followers (lanes that merge) the nearest one counts.
-        for own in np.argsort(-gap):
-            if flat_leader[own] >= 0:
-                flat_follower[flat_leader[own]] = own
-        first = (np.arange(self.replicas) * self.n_vehicles)[:, None]
-        leader, follower = flat_leader.reshape(shape), flat_follower.reshape(shape)
-        return (
-            np.where(leader >= 0, leader - first, -1),
-            np.where(follower >= 0, follower - first, -1),
-            gap.reshape(shape),
         )
 
     def _warm_up(self, rng: np.random.Generator) -> None:
@@ -246,37 +225,3 @@ class TrafficWorld:
         if self.replicas == 1:
             return names
         return [f"r{replica}_{name}" for replica in range(self.replicas) for name in names]
-
-
-def _order(vehicles: int, loop: bool, replicas: int) -> tuple[IntArray, IntArray]:
-    """Leader and follower (B, M) of vehicles numbered from the front to the back."""
-    leader = np.arange(vehicles) - 1
-    follower = np.arange(vehicles) + 1
-    if loop and vehicles > 1:
-        leader[0] = vehicles - 1
-        follower[-1] = 0
-    else:
-        leader[0] = follower[-1] = -1
-    return np.tile(leader, (replicas, 1)), np.tile(follower, (replicas, 1))
-
-
-def _held(after: VehicleStates, before: VehicleStates, frozen: BoolArray) -> VehicleStates:
-    mask = frozen[:, None]
-    held = {
-        name: np.where(mask, getattr(before, name), getattr(after, name))
-        for name in (
-            "position",
-            "distance",
-            "speed",
-            "headway",
-            "leader",
-            "follower",
-            "commanded_acceleration",
-            "commanded_speed",
-            "overridden",
-            "collided",
-            "acceleration",
-            "target_speed",
-        )
-    }
-    return replace(after, **held)

@@ -61,7 +61,8 @@ class StackedAdam:
             self.parameters, gradients, self._mean, self._square, strict=True
         ):
             shape = (-1,) + (1,) * (parameter.dim() - 1)
-            gradient = gradient * scale.view(shape)
+            # where, not a product: the gradient of an agent left out may be NaN.
+            gradient = torch.where(active.view(shape), gradient * scale.view(shape), 0.0)
             mean.lerp_(gradient, first.view(shape).expand_as(mean))
             square.lerp_(gradient.square(), second.view(shape).expand_as(square))
             denominator = (square.sqrt() / correction.view(shape)).add_(self.eps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ class Trainer:
         total = self.config.training.total_steps
         while self.sim_steps < total and not self._stop:
             started = time.perf_counter()
-            collected = self.collector.collect(self._rollout_steps)
+            collected = self.collector.collect(self._next_rollout())
             collect_seconds = time.perf_counter() - started
             self.sim_steps += collected.sim_steps
             self.iteration += 1
@@ -139,6 +140,11 @@ class Trainer:
                 for episode in collected.episodes
             ]
         )
+
+    def _next_rollout(self) -> int:
+        """Simulation steps of each replica: a whole rollout, or what is left of the budget."""
+        left = self.config.training.total_steps - self.sim_steps
+        return min(self._rollout_steps, math.ceil(left / self.env.replicas))
 
     def _validation_due(self) -> bool:
         return self.sim_steps - self._validated_at >= self.config.training.validate_every_steps

@@ -1,0 +1,48 @@
+"""Who follows whom."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trafficrl.types import FloatArray, IntArray
+
+
+def fixed_order(vehicles: int, loop: bool, replicas: int) -> tuple[IntArray, IntArray]:
+    """Leader and follower (B, M) in one lane, of vehicles numbered from the front to the back."""
+    leader = np.arange(vehicles) - 1
+    follower = np.arange(vehicles) + 1
+    if loop and vehicles > 1:
+        leader[0] = vehicles - 1
+        follower[-1] = 0
+    else:
+        leader[0] = follower[-1] = -1
+    return np.tile(leader, (replicas, 1)), np.tile(follower, (replicas, 1))
+
+
+def distance_ahead(position: FloatArray, leader: IntArray, path_length: FloatArray) -> FloatArray:
+    """m along the course from each front bumper to the leader's (B, M), ``inf`` without one.
+
+    ``path_length`` (B,) closes a loop, ``inf`` on an open road.
+    """
+    ahead = np.take_along_axis(position, np.maximum(leader, 0), axis=1) - position
+    closed = np.isfinite(path_length)
+    if closed.any():
+        ahead = np.where(closed[:, None], np.mod(ahead, path_length[:, None]), ahead)
+    return np.where(leader >= 0, ahead, np.inf)
+
+
+def neighbours_by_lane(
+    leader: IntArray, gap: FloatArray, shape: tuple[int, int]
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Leader, follower and headway (B, M) from SUMO's view of all lanes, (B*M,) each."""
+    follower = np.full(leader.shape, -1, dtype=np.int64)
+    # Of several followers (lanes that merge) the nearest one counts.
+    for own in np.argsort(-gap):
+        if leader[own] >= 0:
+            follower[leader[own]] = own
+    first = (np.arange(shape[0]) * shape[1])[:, None]
+    in_replica = [
+        np.where(index.reshape(shape) >= 0, index.reshape(shape) - first, -1)
+        for index in (leader, follower)
+    ]
+    return in_replica[0], in_replica[1], gap.reshape(shape)
