@@ -1,0 +1,114 @@
+"""Adam over stacked weights against N separate optimisers of torch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trafficrl.nn.optim import StackedAdam
+
+AGENTS = 3
+SHAPES = [(5, 6), (1, 6), (6, 2)]
+MAX_NORM = 0.5
+
+
+def draws(seed: int) -> list[Tensor]:
+    """A tensor (N, ...) for each parameter."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(AGENTS, *shape, generator=generator) for shape in SHAPES]
+
+
+def active_agents(step: int) -> Tensor:
+    return torch.tensor([True, step % 2 == 0, step != 1])
+
+
+def test_it_equals_separate_optimisers_with_their_own_clipping() -> None:
+    stacked = [nn.Parameter(x) for x in draws(0)]
+    separate = [[nn.Parameter(x[agent].clone()) for x in draws(0)] for agent in range(AGENTS)]
+    optimiser = StackedAdam(stacked, 0.01, max_grad_norm=MAX_NORM)
+    alone = [torch.optim.Adam(parameters, lr=0.01) for parameters in separate]
+    sizes = torch.tensor([1e-3, 0.1, 30.0])  # the first agent's gradients are never clipped
+    for step in range(1, 7):
+        gradients = [x * sizes.view(-1, 1, 1) for x in draws(step)]
+        for parameter, gradient in zip(stacked, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        norms = optimiser.step(active_agents(step))
+        for agent, parameters in enumerate(separate):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient[agent].clone()
+            norm = nn.utils.clip_grad_norm_(parameters, MAX_NORM)
+            assert (norm > MAX_NORM) == (agent > 0)
+            torch.testing.assert_close(norms[agent], norm)
+            if active_agents(step)[agent]:
+                alone[agent].step()
+    for agent, parameters in enumerate(separate):
+        for own, parameter in zip(parameters, stacked, strict=True):
+            torch.testing.assert_close(parameter[agent], own, rtol=1e-4, atol=1e-5)
+
+
+def test_without_a_choice_every_agent_steps() -> None:
+    one, other = ([nn.Parameter(x) for x in draws(0)] for _ in range(2))
+    for parameters, active in ((one, None), (other, torch.ones(AGENTS, dtype=torch.bool))):
+        optimiser = StackedAdam(parameters, 0.01, max_grad_norm=MAX_NORM)
+        for parameter, gradient in zip(parameters, draws(1), strict=True):
+            parameter.grad = gradient
+        optimiser.step(active)
+    for a, b, before in zip(one, other, draws(0), strict=True):
+        assert torch.equal(a, b) and (a != before).all()
+
+
+def adam(parameter: nn.Parameter) -> StackedAdam:
+    return StackedAdam([parameter], 0.1, max_grad_norm=1.0)
+
+
+def state_of(optimiser: StackedAdam, agent: int) -> list[Tensor]:
+    state = optimiser.state_dict()
+    return [x[agent].clone() for x in (*state["mean"], *state["square"], state["steps"])]
+
+
+@pytest.mark.parametrize("gradient", [1.0, float("inf"), float("nan")])
+def test_an_agent_left_out_keeps_weights_and_moments(gradient: float) -> None:
+    parameter = nn.Parameter(torch.ones(2, 3))
+    optimiser = adam(parameter)
+    parameter.grad = torch.ones(2, 3)
+    optimiser.step()
+    weights, state = parameter.detach().clone(), state_of(optimiser, 1)
+    parameter.grad = torch.tensor([[1.0], [gradient]]).expand(2, 3).clone()
+    optimiser.step(torch.tensor([True, False]))
+    assert torch.equal(parameter[1], weights[1])
+    assert all(torch.equal(a, b) for a, b in zip(state_of(optimiser, 1), state, strict=True))
+    assert not torch.equal(parameter[0], weights[0])
+
+
+def test_a_parameter_without_gradient_stays() -> None:
+    parameter, fixed = nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(2, 1))
+    optimiser = StackedAdam([parameter, fixed], 0.1, max_grad_norm=1.0)
+    for _ in range(3):
+        optimiser.zero_grad()
+        parameter.square().sum().backward()
+        optimiser.step()
+    assert torch.equal(fixed, torch.ones(2, 1)) and not torch.equal(parameter, torch.ones(2, 3))
+
+
+def test_a_saved_optimiser_goes_on_as_the_original() -> None:
+    first, second = nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(2, 3))
+    optimiser, other = adam(first), adam(second)
+
+    def step(one: StackedAdam, parameter: nn.Parameter) -> None:
+        parameter.grad = torch.cos(parameter.detach())
+        one.step()
+
+    for _ in range(3):
+        step(optimiser, first)
+    with torch.no_grad():
+        second.copy_(first)
+    other.load_state_dict(optimiser.state_dict())
+    step(optimiser, first)
+    step(other, second)
+    assert torch.equal(first, second)
+    assert all(
+        torch.equal(a, b)
+        for agent in (0, 1)
+        for a, b in zip(state_of(optimiser, agent), state_of(other, agent), strict=True)
+    )

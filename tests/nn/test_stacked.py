@@ -1,0 +1,149 @@
+"""Stacked weights against N separate networks of torch, and neighbourhoods against loops."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trafficrl.nn.stacked import (
+    StackedLinear,
+    StackedMLP,
+    neighbourhood_inputs,
+    neighbourhood_values,
+)
+
+AGENTS, SAMPLES, INPUTS, OUTPUTS = 3, 7, 5, 2
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def stacked(activation: str = "tanh") -> StackedMLP:
+    return StackedMLP(
+        AGENTS,
+        INPUTS,
+        [6, 4],
+        OUTPUTS,
+        activation=activation,
+        output_gain=1.0,
+        generator=generator(),
+    )
+
+
+def separate(network: StackedMLP) -> list[nn.Sequential]:
+    """Each agent's own network, with its slice of the stacked weights."""
+    copies = []
+    for agent in range(AGENTS):
+        layers: list[nn.Module] = []
+        for layer in network.layers:
+            if not isinstance(layer, StackedLinear):
+                layers.append(type(layer)())
+                continue
+            own = nn.Linear(*layer.weight.shape[1:])
+            with torch.no_grad():
+                own.weight.copy_(layer.weight[agent].T)
+                own.bias.copy_(layer.bias[agent, 0])
+            layers.append(own)
+        copies.append(nn.Sequential(*layers))
+    return copies
+
+
+def stacked_like(per_agent: list[list[Tensor]]) -> list[Tensor]:
+    """Parameters (or gradients) of separate networks in the layout of the stacked one."""
+    columns = zip(*per_agent, strict=True)
+    return [
+        torch.stack([own.T if own.dim() == 2 else own[None] for own in column])
+        for column in columns
+    ]
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_outputs_and_gradients_equal_those_of_separate_networks(activation: str) -> None:
+    network = stacked(activation)
+    alone = separate(network)
+    x = torch.randn(AGENTS, SAMPLES, INPUTS, generator=generator(1))
+    target = torch.randn(AGENTS, SAMPLES, OUTPUTS, generator=generator(2))
+
+    out = network(x)
+    (out - target).square().mean((1, 2)).sum().backward()
+    for agent, own in enumerate(alone):
+        result = own(x[agent])
+        (result - target[agent]).square().mean().backward()
+        torch.testing.assert_close(out[agent], result)
+    gradients = stacked_like([[p.grad for p in own.parameters()] for own in alone])
+    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_every_agent_starts_orthogonal_and_different() -> None:
+    layer = StackedLinear(AGENTS, INPUTS, INPUTS, gain=2.0, generator=generator())
+    products = layer.weight @ layer.weight.transpose(1, 2)
+    torch.testing.assert_close(products, 4.0 * torch.eye(INPUTS).expand_as(products))
+    assert not torch.equal(layer.weight[0], layer.weight[1])
+    assert layer.bias.abs().max() == 0
+
+
+def test_the_generator_alone_decides_the_first_weights() -> None:
+    torch.manual_seed(1)
+    one = stacked()
+    torch.manual_seed(2)
+    other = stacked()
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+# --- neighbourhoods
+
+
+def neighbourhoods(*leading: int) -> tuple[Tensor, Tensor]:
+    """Random neighbours and masks, (*leading, N, K); the agent itself is always there."""
+    draw, width = generator(3), 3
+    index = torch.randint(0, AGENTS, (*leading, AGENTS, width), generator=draw)
+    index[..., 0] = torch.arange(AGENTS)
+    mask = torch.rand(*leading, AGENTS, width, generator=draw) < 0.6
+    mask[..., 0] = True
+    return index, mask
+
+
+def plain(obs: Tensor, index: Tensor, mask: Tensor) -> Tensor:
+    """(S, N, O) and (S, N, K) by loops, to (N, S, K*O)."""
+    samples, agents, width = index.shape
+    out = torch.zeros(agents, samples, width * obs.shape[-1])
+    for s in range(samples):
+        for i in range(agents):
+            for k in range(width):
+                if mask[s, i, k]:
+                    place = slice(k * obs.shape[-1], (k + 1) * obs.shape[-1])
+                    out[i, s, place] = obs[s, index[s, i, k]]
+    return out
+
+
+@pytest.mark.parametrize("leading", [(4,), (2, 3)])
+@pytest.mark.parametrize("static", [True, False])
+def test_inputs_are_what_a_loop_over_neighbours_finds(
+    leading: tuple[int, ...], static: bool
+) -> None:
+    obs = torch.randn(*leading, AGENTS, 2, generator=generator(4))
+    index, mask = neighbourhoods(*(() if static else leading))
+    flat = obs.reshape(-1, AGENTS, 2)
+    every = (len(flat), AGENTS, index.shape[-1])
+    own_index, own_mask = (x.expand(every) if static else x.reshape(every) for x in (index, mask))
+    expected = plain(flat, own_index, own_mask)
+    assert torch.equal(neighbourhood_inputs(obs, index, mask), expected)
+
+
+@pytest.mark.parametrize("leading", [(), (2,)])
+def test_what_lies_outside_the_neighbourhood_never_reaches_the_result(
+    leading: tuple[int, ...],
+) -> None:
+    index = torch.tensor([[0, 1], [1, 0], [2, 2]]).expand(*leading, 3, 2)
+    mask = torch.tensor([[True, False], [True, True], [True, False]]).expand(*leading, 3, 2)
+    values = torch.ones(2, 3, 1, requires_grad=True)
+    poisoned = torch.where(torch.tensor([False, True, False])[:, None], torch.nan, values)
+    found = neighbourhood_values(poisoned, index, mask)
+    assert found[:, [0, 2]].isfinite().all() and found[:, 1, 0].isnan().all()
+    found[:, [0, 2]].sum().backward()
+    assert torch.equal(values.grad, torch.tensor([1.0, 0.0, 1.0])[:, None].expand(2, 3, 1))

@@ -1,0 +1,69 @@
+"""Every command that the documentation shows runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# As shown, but short: the figures are not what is tested here.
+SHORT = {
+    "train": ["--total-steps", "120", "--set", "episode.steps=60", "--set", "warmup=null"],
+    "evaluate": ["--episodes", "1", "--set", "episode.steps=20", "--set", "warmup=null"],
+}
+
+
+def shown_commands() -> list[str]:
+    commands = []
+    for page in PAGES:
+        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.M | re.S):
+            lines = [line.partition(" #")[0].strip() for line in block.splitlines()]
+            commands += [line for line in lines if line and not line.startswith("#")]
+    return sorted(set(commands))
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the checkout's scenarios and a trained ring at runs/ring."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "scenarios").symlink_to(ROOT / "scenarios")
+    run(["train", "ring", "--output", "runs/ring"], folder)
+    return folder
+
+
+def run(arguments: list[str], folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "trafficrl", *arguments, *SHORT.get(arguments[0], [])],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+# ./go test runs this test, git and cd are not ours.
+OURS = [
+    command for command in shown_commands() if re.match(r"(\./go (?!test)|trafficrl )", command)
+]
+
+
+def test_the_documentation_shows_commands() -> None:
+    assert any("train scenarios/ring.yaml" in command for command in OURS)
+
+
+@pytest.mark.parametrize("command", OURS)
+def test_a_shown_command_runs(command: str, workplace: Path) -> None:
+    arguments = shlex.split(command)[1:]
+    if "--resume" in arguments:
+        pytest.skip("an interrupted run is needed; tests/training resumes one")
+    if "--output" in arguments:
+        arguments[arguments.index("--output") + 1] += "-again"
+    run(arguments, workplace)

@@ -1,0 +1,100 @@
+"""Trainings that take a moment: short episodes, few vehicles, small networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trafficrl.config import load_scenario
+from trafficrl.training.run_directory import RunDirectory
+from trafficrl.training.trainer import Progress, Trainer
+
+# A rollout ends after 40 simulation steps, an episode after 60, a validation comes every 2 updates.
+SMALL = [
+    "episode.steps=60",
+    "episode.control_interval_s=0.5",
+    "training.seed=0",
+    "training.replicas=2",
+    "training.total_steps=480",
+    "training.validate_every_steps=160",
+    "training.validate_episodes=2",
+    "algorithms.dppo.rollout_steps=40",
+    "algorithms.dppo.policy_hidden=[8]",
+    "algorithms.dppo.value_hidden=[8]",
+    "algorithms.dppo.epochs=2",
+    "algorithms.dppo.minibatches=2",
+    "algorithms.dppo.policy_lr=1e-3",
+    "algorithms.dppo.lr_schedule=constant",
+]
+TASKS = {
+    "ring": ("ring", ["vehicles.0.count=6", "network.length_m=120.0", *SMALL]),
+    "catchup": ("catchup", SMALL),
+    # Edges come and go: vehicles 20 m apart, moved by up to 2 m.
+    "in_range": (
+        "ring",
+        [
+            "vehicles.0.count=6",
+            "network.length_m=120.0",
+            "start.jitter_m=2.0",
+            "graph.range_m=19.0",
+            "graph.leader_follower=false",
+            *SMALL,
+        ],
+    ),
+}
+
+
+class Training:
+    """One run of a small task in a directory of its own."""
+
+    def __init__(self, path: Path, task: str, *overrides: str) -> None:
+        scenario, small = TASKS[task]
+        self.config = load_scenario(scenario, [*small, *overrides])
+        self.path = path
+
+    def run(
+        self,
+        on_progress: Callable[[Trainer, Progress], None] = lambda trainer, progress: None,
+        *,
+        resume: bool = False,
+    ) -> Training:
+        """Train to the end, or until ``on_progress`` stops it."""
+        directory = (
+            RunDirectory.open(self.path)
+            if resume
+            else RunDirectory.create(self.path, self.config, {})
+        )
+        trainer = Trainer(directory.scenario(), directory)
+        try:
+            if resume:
+                trainer.resume()
+            trainer.train(lambda progress: on_progress(trainer, progress))
+        finally:
+            trainer.close()
+        return self
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Callable[..., Training]:
+    """``training(name, task, *overrides)``: a run in the test's folder, not begun."""
+
+    def make(name: str, task: str = "ring", *overrides: str) -> Training:
+        return Training(tmp_path / name, task, *overrides)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Training]:
+    """The uninterrupted run of a task, made once."""
+    done: dict[str, Training] = {}
+
+    def get(task: str) -> Training:
+        if task not in done:
+            path = tmp_path_factory.mktemp(task) / "finished"
+            done[task] = Training(path, task).run()
+        return done[task]
+
+    return get

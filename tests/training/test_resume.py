@@ -1,0 +1,185 @@
+"""Stopping, crashing and going on: the end is that of an uninterrupted training."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+import torch
+
+from trafficrl.errors import CheckpointError
+from trafficrl.training.checkpoint import load_checkpoint, save_checkpoint
+from trafficrl.training.run_directory import RunDirectory
+from trafficrl.training.trainer import Trainer
+
+RESULTS = ("metrics.jsonl", "episodes.csv")
+
+
+class Crash(Exception):
+    """Something that no training expects."""
+
+
+def stop_at(iteration: int):
+    """Stops after that update; a rollout is 40 steps of episodes of 60."""
+
+    def stop(trainer: Trainer, progress: object) -> None:
+        if trainer.iteration == iteration:
+            trainer.stop()
+
+    return stop
+
+
+def crash_at(iteration: int):
+    def crash(trainer: Trainer, progress: object) -> None:
+        if trainer.iteration == iteration:
+            raise Crash
+
+    return crash
+
+
+def assert_same_end(one, other) -> None:
+    """The same results to the byte, and the same weights and random streams."""
+    for name in RESULTS:
+        assert (one.path / name).read_bytes() == (other.path / name).read_bytes()
+    for name in ("latest.pt", "best.pt"):
+        assert_same(load_checkpoint(one.path / name), load_checkpoint(other.path / name))
+
+
+def assert_same(one: Any, other: Any) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    else:
+        assert one == other
+
+
+@pytest.mark.parametrize("task", ["ring", "catchup", "in_range"])
+def test_a_run_stopped_within_an_episode_ends_as_if_it_had_not_been(
+    finished, training, task: str
+) -> None:
+    run = training("stopped", task).run(stop_at(3))
+    assert load_checkpoint(run.path / "latest.pt")["collector"]["actions"] is not None
+    run.run(stop_at(5), resume=True).run(resume=True)
+    assert_same_end(run, finished(task))
+
+
+@pytest.mark.parametrize("iteration", [1, 2, 5])
+def test_wherever_it_is_stopped(finished, training, iteration: int) -> None:
+    run = training("stopped").run(stop_at(iteration)).run(resume=True)
+    assert_same_end(run, finished("ring"))
+
+
+def test_an_episode_with_a_collision_behind_it_is_driven_again(training) -> None:
+    """One replica of two has ended where the training stops."""
+    crowded = [
+        "simulation.speed_mode=0",
+        "network.length_m=45.0",
+        "algorithms.dppo.initial_action_std=3.0",
+        "training.validate_every_steps=1000000",
+        "algorithms.dppo.rollout_steps=15",
+        "episode.steps=200",
+        "training.total_steps=300",
+    ]
+    whole = training("whole", "ring", *crowded).run()
+    lines = (whole.path / "episodes.csv").read_text().splitlines()[1:]
+    assert any(int(line.split(",")[9]) > 0 for line in lines), "no vehicle collided"
+    run = training("stopped", "ring", *crowded)
+    run.run(lambda trainer, progress: trainer.stop())
+    for _ in range(30):
+        run.run(lambda trainer, progress: trainer.stop(), resume=True)
+    assert_same_end(run, whole)
+
+
+@pytest.mark.parametrize("iteration", [3, 4])
+def test_a_crash_costs_what_came_after_the_last_checkpoint(
+    finished, training, iteration: int
+) -> None:
+    run = training("crashed")
+    with pytest.raises(Crash):
+        run.run(crash_at(iteration))
+    for name, half in (
+        ("metrics.jsonl", '{"iteration": 5, "sim_st'),
+        ("timing.jsonl", '{"iter'),
+        ("episodes.csv", "5,40"),
+    ):
+        with open(run.path / name, "a", newline="") as file:
+            file.write(half)
+    assert_same_end(run.run(resume=True), finished("ring"))
+
+
+def test_a_crash_while_the_first_episode_is_logged_leaves_a_header_in_the_end(
+    finished, training
+) -> None:
+    run = training("crashed").run(stop_at(1))
+    (run.path / "episodes.csv").write_text("iteration,sim_st")
+    assert_same_end(run.run(resume=True), finished("ring"))
+
+
+def test_a_finished_run_has_nothing_to_go_on_with(finished, training, tmp_path) -> None:
+    run = training("copy")
+    shutil.copytree(finished("ring").path, run.path)
+    assert_same_end(run.run(resume=True), finished("ring"))
+
+
+def test_a_stopped_run_says_so(training) -> None:
+    seen = []
+
+    def stop(trainer: Trainer, progress: object) -> None:
+        trainer.stop()
+        seen.append(trainer)
+
+    training("stopped").run(stop)
+    assert len(seen) == 1 and seen[0].stopped_early
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign", "shapes", "keys"])
+def test_a_run_without_a_usable_checkpoint_is_left_as_it_is(training, damage: str) -> None:
+    run = training("stopped").run(stop_at(1))
+    latest = run.path / "latest.pt"
+    content = load_checkpoint(latest)
+    if damage == "missing":
+        latest.unlink()
+    elif damage == "truncated":
+        latest.write_bytes(latest.read_bytes()[:1000])
+    elif damage == "foreign":
+        torch.save({"weights": torch.ones(3)}, latest)
+    elif damage == "shapes":
+        weights = content["learner"]["policy"]
+        save_checkpoint(
+            latest,
+            {
+                **content,
+                "learner": {
+                    **content["learner"],
+                    "policy": {key: weights[key][:1] for key in weights},
+                },
+            },
+        )
+    else:
+        save_checkpoint(latest, {"learner": content["learner"]})
+    with open(run.path / "metrics.jsonl", "a") as file:
+        file.write('{"iteration": 99}\n')
+    before = {path.name: path.read_bytes() for path in run.path.iterdir()}
+    with pytest.raises(CheckpointError, match=r"latest\.pt: ") as caught:
+        run.run(resume=True)
+    assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
+
+
+def test_a_trainer_that_cannot_be_made_leaves_sumo_free(training) -> None:
+    run = training("unmade")
+    directory = RunDirectory.create(run.path, run.config, {})
+    with pytest.raises(Exception, match="--device nonsense") as caught:
+        Trainer(run.config, directory, device="nonsense")
+    shutil.rmtree(run.path)
+    run.run()  # while ``caught`` still holds the failed trainer
+    assert caught is not None
