@@ -8,17 +8,6 @@ from typing import Any
 
 import click
 
-UNITS = {
-    "return_mean": "reward, all vehicles and steps",
-    "return_per_step": "reward, all vehicles",
-    "mean_speed_mps": "m/s, last third of the episode",
-    "speed_std_mps": "m/s, last third of the episode",
-    "mean_speed_episode_mps": "m/s",
-    "collisions": "vehicles",
-    "override_fraction": "of commands SUMO overrode",
-    "episode_steps": "simulation steps",
-}
-
 
 @click.command()
 @click.argument("run")
@@ -76,22 +65,24 @@ def evaluate(
     if json_file is not None:
         _check_writable(json_file)
     summaries = run_episodes(driver, config, episodes=episodes, seed=seed)
-    result = report(run, config, summaries, seed=seed)
-    _print(result)
+    result = report(run, config, summaries, seed=seed, overrides=overrides)
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    _print(result)
 
 
 def _print(result: dict[str, Any]) -> None:
+    from trafficrl.evaluation.evaluate import METRICS
+
     click.echo(
         f"{result['controller']} on {result['scenario']}: {result['episodes']} episodes, "
         f"seed {result['seed']}, speed mode {result['speed_mode']}"
     )
     click.echo(f"{'':24}{'mean':>12}  {'95 % interval':^25}")
-    for name, unit in UNITS.items():
+    for name, metric in METRICS.items():
         low, high = result["intervals_95"][name]
         interval = f"[{low:.6g}, {high:.6g}]"
-        click.echo(f"{name:24}{result[name]:>12.6g}  {interval:^25}  {unit}")
+        click.echo(f"{name:24}{result[name]:>12.6g}  {interval:^25}  {metric.unit}")
 
 
 def _check_writable(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from trafficrl.config import ScenarioConfig
-    from trafficrl.training.trainer import Trainer
+    from trafficrl.training.trainer import Progress, Trainer
 
 
 @click.command()
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--algorithm", metavar="NAME", help="Algorithm  [default: the scenario's]")
 @click.option("--seed", type=click.IntRange(0), help="Training seed  [default: the scenario's]")
 @click.option("--total-steps", type=click.IntRange(1), help="Simulation steps to train for")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--device", help="cpu, cuda, cuda:1, ...  [default: cpu]")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -42,7 +42,7 @@ def train(
     algorithm: str | None,
     seed: int | None,
     total_steps: int | None,
-    device: str,
+    device: str | None,
     output: Path | None,
     overrides: tuple[str, ...],
     resume: Path | None,
@@ -72,26 +72,28 @@ def train(
     if resume is not None:
         run = RunDirectory.open(resume)
         config = run.scenario()
+        device = device or str(run.info().get("device", "cpu"))
     else:
         assert scenario is not None
         keys = {"algorithm": algorithm, "seed": seed, "total_steps": total_steps}
         flags = [f"training.{key}={value}" for key, value in keys.items() if value is not None]
         config = load_scenario(scenario, [*overrides, *flags])
-        name = config.training.algorithm
-        path = output or default_path(Path("runs"), config, name, config.training.seed)
-        run = RunDirectory.create(path, config, {"algorithm": name, "device": device})
-    writer = _tensorboard(run.path) if tensorboard else None
+        run = RunDirectory(output or default_path(Path("runs"), config))
+        device = device or "cpu"
+    new_writer = _tensorboard() if tensorboard else None
+    # Before the directory is made: what cannot be trained should leave nothing behind.
     trainer = Trainer(config, run, device=device)
     try:
         if resume is not None:
             trainer.resume()
+        else:
+            run.create(config, {"algorithm": config.training.algorithm, "device": device})
         _announce(config, run.path, resumed_at=trainer.sim_steps)
+        writer = new_writer(run.path / "tensorboard") if new_writer else None
         with _stop_on_signals(trainer), _display(config.training.total_steps) as show:
             trainer.train(lambda progress: show(progress, writer))
     finally:
         trainer.close()
-        if writer is not None:
-            writer.close()
     _conclude(trainer, run.path)
 
 
@@ -103,10 +105,9 @@ def _refuse_changes(options: dict[str, Any]) -> None:
 
 def _announce(config: ScenarioConfig, path: Path, *, resumed_at: int) -> None:
     training = config.training
-    learned = sum(group.count for group in config.vehicles if group.controller == "learned")
     click.echo(
-        f"{config.name}: {learned} learning vehicles, {training.algorithm}, seed {training.seed}, "
-        f"{training.total_steps:,} simulation steps over {training.replicas} replicas"
+        f"{config.name}: {config.n_agents} learning vehicles, {training.algorithm}, "
+        f"seed {training.seed}, {training.total_steps:,} simulation steps over {training.replicas} replicas"
     )
     click.echo(f"run directory: {path}")
     if resumed_at:
@@ -143,13 +144,14 @@ def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
 
 
 @contextmanager
-def _display(total: int) -> Iterator[Any]:
-    """A progress bar on a terminal, a line for each validation where output is piped."""
+def _display(total: int) -> Iterator[Callable[[Progress, Any], None]]:
+    """A progress bar on a terminal, and a line for each validation anywhere."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
-    console = Console()
-    with Progress(
+    console = Console(soft_wrap=True)
+    with Bar(
         TextColumn("{task.completed:>9,.0f} steps"),
         BarColumn(bar_width=20),
         TextColumn("{task.fields[rate]:>6,.0f}/s"),
@@ -159,35 +161,32 @@ def _display(total: int) -> Iterator[Any]:
         disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task("", total=total, rate=0.0, figures="")
-        shown: list[object] = [None]
 
-        def show(progress: Any, writer: Any) -> None:
+        def show(progress: Progress, writer: Any) -> None:
             figures = (
-                f"speed {progress.mean_speed_mps:.2f} m/s  "
-                f"return {progress.return_per_step:.3g} a step"
+                f"speed {progress.metrics['mean_speed_mps']:.2f} m/s  "
+                f"return {progress.metrics['return_per_step']:.3g} a step"
             )
             bar.update(
                 task, completed=progress.sim_steps, rate=progress.steps_per_second, figures=figures
             )
-            if progress.validation is not shown[0]:
-                shown[0] = progress.validation
-                console.print(_validation_line(progress), highlight=False)
+            if progress.validation is not None:
+                console.print(_validation_line(progress, progress.validation), highlight=False)
             if writer is not None:
                 _write_scalars(writer, progress)
 
         yield show
 
 
-def _validation_line(progress: Any) -> str:
-    v = progress.validation
+def _validation_line(progress: Progress, figures: dict[str, float]) -> str:
     return (
         f"{progress.sim_steps:>9,} steps  {progress.steps_per_second:>6,.0f}/s  validation: "
-        f"return {v['return']:,.4g}, speed {v['mean_speed_mps']:.2f} m/s "
-        f"(spread {v['speed_std_mps']:.2f}), collisions {v['collisions']:.3g}"
+        f"return {figures['return']:,.6g}, speed {figures['mean_speed_mps']:.2f} m/s "
+        f"(spread {figures['speed_std_mps']:.2f}), collisions {figures['collisions']:.3g}"
     )
 
 
-def _tensorboard(path: Path) -> Any:
+def _tensorboard() -> Any:
     from trafficrl.errors import TrafficRLError
 
     try:
@@ -196,11 +195,11 @@ def _tensorboard(path: Path) -> Any:
         raise TrafficRLError(
             "--tensorboard: TensorBoard is not installed (pip install 'trafficrl[tb]')"
         ) from None
-    return SummaryWriter(path / "tensorboard")
+    return SummaryWriter
 
 
-def _write_scalars(writer: Any, progress: Any) -> None:
-    writer.add_scalar("train/mean_speed_mps", progress.mean_speed_mps, progress.sim_steps)
-    writer.add_scalar("train/return_per_step", progress.return_per_step, progress.sim_steps)
-    for key, value in (progress.validation or {}).items():
-        writer.add_scalar(f"validation/{key}", value, progress.sim_steps)
+def _write_scalars(writer: Any, progress: Progress) -> None:
+    for group, figures in (("train", progress.metrics), ("validation", progress.validation or {})):
+        for key, value in figures.items():
+            writer.add_scalar(f"{group}/{key}", value, progress.sim_steps)
+    writer.flush()

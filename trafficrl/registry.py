@@ -15,17 +15,23 @@ class Registry(Generic[F]):
     def __init__(self, what: str) -> None:
         self.what = what
         self._entries: dict[str, F] = {}
+        self._traits: dict[str, frozenset[str]] = {}
 
-    def register(self, name: str) -> Callable[[F], F]:
-        """Decorator that adds an entry under ``name``."""
+    def register(self, name: str, *traits: str) -> Callable[[F], F]:
+        """Decorator that adds an entry under ``name``, with traits that others ask for."""
 
         def add(entry: F) -> F:
             if name in self._entries:
                 raise ValueError(f"{self.what} '{name}' is registered twice")
             self._entries[name] = entry
+            self._traits[name] = frozenset(traits)
             return entry
 
         return add
+
+    def has_trait(self, name: str, trait: str) -> bool:
+        """Whether the entry was registered with the trait."""
+        return trait in self._traits[name]
 
     def __getitem__(self, name: str) -> F:
         return self._entries[name]

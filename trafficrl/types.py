@@ -12,6 +12,10 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+VEHICLE_LENGTH = 5.0  # m, of every vehicle
+TAIL_ROOM = 10.0  # m, free road behind the last vehicle of a platoon
+LEARNED = "learned"  # the controller of a vehicle group that learns
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from trafficrl.algorithms import DPPO, AgentSpec
+from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import PPOSettings
 from trafficrl.graph import VehicleGraph
-from trafficrl.training.rollout import Links, Rollout
 
 
 def line_links(agents: int, value_hops: int) -> Links:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trafficrl.training.rollout import Rollout
+from trafficrl.algorithms.rollout import Rollout
 
 AGENTS, GAMMA, EFFORT = 5, 0.9, 0.1
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trafficrl.training.rollout import Rollout
+from trafficrl.algorithms.rollout import Rollout
 
 AGENTS = 5
 

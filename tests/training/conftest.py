@@ -31,13 +31,15 @@ SMALL = [
 TASKS = {
     "ring": ("ring", ["vehicles.0.count=6", "network.length_m=120.0", *SMALL]),
     "catchup": ("catchup", SMALL),
-    # Edges come and go: vehicles 20 m apart, moved by up to 2 m.
+    # Edges come and go: vehicles 20 m apart, moved by up to 2 m, of different speeds.
     "in_range": (
         "ring",
         [
             "vehicles.0.count=6",
             "network.length_m=120.0",
             "start.jitter_m=2.0",
+            "start.speed_mps=3.0",
+            "algorithms.dppo.initial_action_std=1.0",
             "graph.range_m=19.0",
             "graph.leader_follower=false",
             *SMALL,

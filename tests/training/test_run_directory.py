@@ -129,7 +129,7 @@ def test_episodes_are_one_table(tmp_path: Path) -> None:
     log(run, range(1, 5))
     assert run.episodes_file.read_text().splitlines() == [
         "iteration,replica",
-        *"2,0 2,1 4,0 4,1".split(),
+        *["2,0", "2,1", "4,0", "4,1"],
     ]
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from trafficrl.training.rollout import Links, Rollout
+    from trafficrl.algorithms.rollout import Links, Rollout
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from trafficrl.algorithms.advantages import bootstrapped_returns, gae, neighbourhood_sum
 from trafficrl.algorithms.base import AgentSpec
+from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import PPOSettings
 from trafficrl.nn.normalization import ValueNormalizer
 from trafficrl.nn.optim import StackedAdam
 from trafficrl.nn.policies import CategoricalPolicy, GaussianPolicy
 from trafficrl.nn.stacked import StackedMLP, neighbourhood_inputs
-from trafficrl.training.rollout import Links, Rollout
 
 
 class DPPO:
@@ -107,12 +107,11 @@ class DPPO:
         s = self.settings
         r = rollout.to(self.device)
         ended = r.terminated | r.truncated
-        # The graph of an episode's last step stands in for the one that followed.
-        value, next_value = self.values(r.obs, r.links), self.values(r.next_obs, r.links)
+        value, next_value = self.values(r.obs, r.links), self.values(r.next_obs, r.next_links)
         returns = bootstrapped_returns(r.reward, next_value, r.terminated, ended, gamma=s.gamma)
-        reward_sum, value_sum, next_value_sum = (
-            neighbourhood_sum(x, *r.links.value) for x in (r.reward, value, next_value)
-        )
+        reward_sum = neighbourhood_sum(r.reward, *r.links.value)
+        value_sum = neighbourhood_sum(value, *r.links.value)
+        next_value_sum = neighbourhood_sum(next_value, *r.next_links.value)
         advantage = gae(
             reward_sum,
             value_sum,

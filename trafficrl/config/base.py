@@ -21,4 +21,11 @@ def _ordered(interval: list[float]) -> list[float]:
     return interval
 
 
+def _positive(interval: list[float]) -> list[float]:
+    if interval[0] <= 0:
+        raise ValueError("both ends of the interval should be greater than 0")
+    return interval
+
+
 Interval = Annotated[list[float], AfterValidator(_ordered)]
+PositiveInterval = Annotated[Interval, AfterValidator(_positive)]

@@ -10,17 +10,22 @@ import math
 from collections.abc import Iterator
 
 from trafficrl.config.scenario import (
-    VEHICLE_LENGTH_M,
     FigureEightNetwork,
     PlatoonStart,
     RingNetwork,
     RoadNetwork,
     ScenarioConfig,
+    UniformStart,
+    VehicleGroup,
+    WarmupConfig,
 )
+from trafficrl.controllers import CONTROLLERS, make_controller
+from trafficrl.errors import ScenarioError
+from trafficrl.terms import FEATURES, NEEDS_LEAD, REWARD_TERMS
+from trafficrl.types import LEARNED, TAIL_ROOM, VEHICLE_LENGTH
 
 Problem = tuple[tuple[str | int, ...], str]
 
-LEARNED = "learned"
 LEAD = "lead"
 
 
@@ -40,6 +45,7 @@ def check_scenario(config: ScenarioConfig) -> None:
         *_check_times(config),
         *_check_controllers(config),
         *_check_room(config),
+        *_check_terms(config),
         *_check_algorithm(config),
     ]
     if problems:
@@ -77,10 +83,41 @@ def _check_controllers(config: ScenarioConfig) -> Iterator[Problem]:
     if all(group.controller != LEARNED for group in config.vehicles):
         yield ("vehicles",), f"at least one vehicle should have the controller '{LEARNED}'"
     for index, group in enumerate(config.vehicles):
+        if group.controller != LEARNED:
+            yield from _check_controller(("vehicles", index), group)
         if group.controller == LEAD and index > 0:
             yield ("vehicles", index, "controller"), f"only the first group can be the '{LEAD}'"
         elif group.controller == LEAD and group.count > 1:
             yield ("vehicles", index, "count"), f"should be 1, as one vehicle is the '{LEAD}'"
+    if config.warmup is not None:
+        yield from _check_controller(("warmup",), config.warmup)
+
+
+def _check_controller(
+    path: tuple[str | int, ...], section: VehicleGroup | WarmupConfig
+) -> Iterator[Problem]:
+    """A controller with parameters that it does not take, or cannot work with."""
+    try:
+        make_controller(section.controller, section.parameters)
+    except ScenarioError as error:
+        known = section.controller in CONTROLLERS
+        yield (*path, "parameters" if known else "controller"), str(error)
+
+
+def _check_terms(config: ScenarioConfig) -> Iterator[Problem]:
+    """Some features and terms compare with the profile of a scripted lead."""
+    if any(group.controller == LEAD for group in config.vehicles):
+        return
+    listed = [
+        (("observation", index), item.feature, FEATURES)
+        for index, item in enumerate(config.observation)
+    ] + [
+        (("reward", "terms", index), item.term, REWARD_TERMS)
+        for index, item in enumerate(config.reward.terms)
+    ]
+    for path, name, registry in listed:
+        if registry.has_trait(name, NEEDS_LEAD):
+            yield path, f"'{name}' needs a first vehicle with the controller '{LEAD}'"
 
 
 def _check_room(config: ScenarioConfig) -> Iterator[Problem]:
@@ -95,28 +132,44 @@ def _check_room(config: ScenarioConfig) -> Iterator[Problem]:
         yield from _check_platoon(config, network.length_m)
     else:
         length = path_length(network)
-        count = sum(group.count for group in config.vehicles)
-        most = math.floor(length / (VEHICLE_LENGTH_M + config.simulation.min_gap_m) + 1e-9)
+        count = config.n_vehicles
+        most = math.floor(length / (VEHICLE_LENGTH + config.simulation.min_gap_m) + 1e-9)
         if count > most:
             yield (
                 ("vehicles",),
                 f"{count} vehicles do not fit a {_name(network.kind)} of {length:.4g} m "
                 f"(at most {most})",
             )
+        elif isinstance(start, UniformStart) and count > 1:
+            free = length / count - VEHICLE_LENGTH
+            if 2 * start.jitter_m > free:
+                yield (
+                    ("start", "jitter_m"),
+                    f"{start.jitter_m:g} m lets vehicles overlap (at most {free / 2:.3g})",
+                )
 
 
 def _check_platoon(config: ScenarioConfig, road_length: float) -> Iterator[Problem]:
     start = config.start
     if not isinstance(start, PlatoonStart):
         return
-    count = sum(group.count for group in config.vehicles)
+    count = config.n_vehicles
     gaps = max(0, count - 2) + (start.first_headway_factor[1] if count > 1 else 0)
-    length = count * VEHICLE_LENGTH_M + gaps * start.headway_m
+    length = count * VEHICLE_LENGTH + gaps * start.headway_m + TAIL_ROOM
+    fastest = max(config.simulation.max_speed_mps, start.speed_mps * start.speed_factor[1])
+    warmup = config.warmup.duration_s if config.warmup is not None else 0.0
+    needed = length + fastest * (config.episode.steps * config.simulation.step_s + warmup)
     if length > road_length:
         yield (
             ("vehicles",),
             f"a platoon of {count} vehicles is up to {length:.4g} m long and does not fit "
             f"a road of {road_length:.4g} m",
+        )
+    elif needed > road_length:
+        yield (
+            ("network", "length_m"),
+            f"{road_length:g} m can end before the episode does (at {fastest:g} m/s it takes "
+            f"{math.ceil(needed)} m)",
         )
 
 

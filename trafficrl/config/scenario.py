@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from annotated_types import Len
 from pydantic import Field, model_validator
 
 from trafficrl.config.algorithms import AlgorithmSettings
-from trafficrl.config.base import Interval, Section
-from trafficrl.envs.observations import FEATURES
-from trafficrl.envs.rewards import REWARD_TERMS
-
-VEHICLE_LENGTH_M = 5.0
+from trafficrl.config.base import Interval, PositiveInterval, Section
+from trafficrl.terms import FEATURES, REWARD_TERMS
+from trafficrl.types import LEARNED
 
 
 class _Road(Section):
@@ -29,7 +28,7 @@ class RingNetwork(_Road):
 
     kind: Literal["ring"]
     length_m: float = Field(260.0, ge=20, description="length of one lap, m")
-    length_range_m: Interval | None = Field(
+    length_range_m: PositiveInterval | None = Field(
         None, description="draw the length of each episode from this interval, m (whole metres)"
     )
 
@@ -38,6 +37,7 @@ class FigureEightNetwork(_Road):
     """Two three-quarter circles joined by a crossing with right of way."""
 
     kind: Literal["figure_eight"]
+    lanes: Literal[1] = Field(1, description="one: the lanes of a crossing differ in length")
     radius_m: float = Field(30.0, ge=10, description="radius of both circles, m")
 
 
@@ -81,7 +81,10 @@ class SimulationConfig(Section):
         description="SUMO's checks on commanded speeds: bit 0 safe speed, 1 and 2 "
         "acceleration bounds, 3 right of way, 4 red lights, 5 right of way inside junctions",
     )
-    max_speed_mps: float = Field(50.0, gt=0, description="top speed of a vehicle, m/s")
+    lane_change_mode: int = Field(
+        0, ge=0, description="SUMO's lane change bit set; 0: vehicles stay in their lane"
+    )
+    max_speed_mps: float = Field(50.0, gt=0, description="commanded speeds are clipped to it, m/s")
     min_gap_m: float = Field(2.0, ge=0, description="SUMO's own standstill gap, m")
     time_headway_s: float = Field(1.0, gt=0, description="SUMO's own time headway (tau), s")
 
@@ -116,11 +119,11 @@ class PlatoonStart(Section):
 
     kind: Literal["platoon"]
     headway_m: float = Field(20.0, gt=0, description="initial headway, m")
-    first_headway_factor: Interval = Field(
+    first_headway_factor: PositiveInterval = Field(
         [1.0, 1.0], description="first follower's headway over headway_m, drawn from this interval"
     )
     speed_mps: float = Field(15.0, ge=0, description="initial speed of all vehicles, m/s")
-    speed_factor: Interval = Field(
+    speed_factor: PositiveInterval = Field(
         [1.0, 1.0], description="initial speed over speed_mps, drawn once for all vehicles"
     )
 
@@ -148,11 +151,19 @@ class OvmGainsAction(Section):
     """Choose one of several (alpha, beta) gain pairs of the optimal velocity model."""
 
     kind: Literal["ovm_gains"]
-    gains: list[list[float]] = Field(min_length=2, description="the pairs (alpha, beta), 1/s")
+    gains: list[Annotated[list[float], Len(2, 2)]] = Field(
+        min_length=2, description="the pairs (alpha, beta), 1/s"
+    )
     max_acceleration_mps2: float = Field(2.5, gt=0, description="bound on |u|, m/s2")
     max_speed_mps: float = Field(30.0, gt=0, description="upper bound of the speed, m/s")
     stop_headway_m: float = Field(5.0, ge=0, description="V(h) is 0 up to this headway, m")
     go_headway_m: float = Field(35.0, gt=0, description="V(h) is max_speed from this headway, m")
+
+    @model_validator(mode="after")
+    def _rising(self) -> OvmGainsAction:
+        if self.go_headway_m <= self.stop_headway_m:
+            raise ValueError("go_headway_m should be above stop_headway_m")
+        return self
 
 
 ActionConfig = Annotated[AccelerationAction | OvmGainsAction, Field(discriminator="kind")]
@@ -165,10 +176,11 @@ class FeatureConfig(Section):
     offset: float = 0.0
     scale: float = Field(1.0, gt=0)
     clip: Interval | None = None
+    parameters: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known(self) -> FeatureConfig:
-        FEATURES.check(self.feature, {})
+        FEATURES.check(self.feature, self.parameters)
         return self
 
 
@@ -187,10 +199,20 @@ class RewardTermConfig(Section):
 
 
 class RewardConfig(Section):
-    average_over_vehicles: bool = Field(
-        False, description="divide every term by the number of vehicles"
+    average_over_agents: bool = Field(
+        False, description="divide every term by the number of learning vehicles"
     )
     terms: list[RewardTermConfig] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _once(self) -> RewardConfig:
+        names = [term.term for term in self.terms]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"term '{name}' should be listed once, with the sum of its weights"
+                )
+        return self
 
 
 class GraphConfig(Section):
@@ -240,6 +262,16 @@ class ScenarioConfig(Section):
     graph: GraphConfig = GraphConfig()
     training: TrainingConfig
     algorithms: AlgorithmSettings = AlgorithmSettings()
+
+    @property
+    def n_agents(self) -> int:
+        """How many vehicles learn."""
+        return sum(group.count for group in self.vehicles if group.controller == LEARNED)
+
+    @property
+    def n_vehicles(self) -> int:
+        """How many vehicles there are."""
+        return sum(group.count for group in self.vehicles)
 
     @model_validator(mode="after")
     def _consistent(self) -> ScenarioConfig:

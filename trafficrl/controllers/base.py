@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 
@@ -12,14 +11,19 @@ from trafficrl.registry import Registry
 from trafficrl.types import FloatArray, VehicleStates
 
 
-class Controller(Protocol):
+class Controller:
     """Drives all vehicles of all replicas; the caller uses the columns it needs."""
 
     def reset(self, states: VehicleStates, rng: np.random.Generator) -> None:
-        """Begin an episode from its first states."""
+        """Begin an episode from its first states; nothing to do without a memory."""
 
     def acceleration(self, states: VehicleStates, step: float) -> FloatArray:
         """Accelerations (B, M) in m/s2 for the coming step of ``step`` seconds."""
+        raise NotImplementedError
+
+    def target_speed(self, time: float) -> FloatArray | None:
+        """Speeds (B, M) in m/s that a script prescribes at ``time`` s; None: it has none."""
+        return None
 
 
 CONTROLLERS: Registry[type[Controller]] = Registry("controller")
@@ -29,6 +33,13 @@ def make_controller(name: str, parameters: Mapping[str, float] | None = None) ->
     """The controller of that name; ``ScenarioError`` if it or a parameter is unknown."""
     try:
         CONTROLLERS.check(name, parameters or {})
+        return CONTROLLERS[name](**(parameters or {}))
     except ValueError as error:
         raise ScenarioError(str(error)) from None
-    return CONTROLLERS[name](**(parameters or {}))
+
+
+def require_positive(**values: float) -> None:
+    """``ValueError`` that names the first value that is not above 0."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} is {value:g} (should be greater than 0)")

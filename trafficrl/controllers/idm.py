@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from trafficrl.controllers.base import CONTROLLERS
+from trafficrl.controllers.base import CONTROLLERS, Controller, require_positive
 from trafficrl.types import FloatArray, VehicleStates
 
 
 @CONTROLLERS.register("idm")
-class IDM:
+class IDM(Controller):
     """a [1 - (v/v0)^delta - (s*/s)^2], s* = s0 + max(0, v T + v dv / (2 sqrt(a b))).
 
     ``noise`` (m/s2 * sqrt(s)) is a white acceleration of ``noise / sqrt(step)`` m/s2, so
@@ -32,6 +32,11 @@ class IDM:
         exponent: float = 4.0,
         noise: float = 0.0,
     ) -> None:
+        require_positive(
+            desired_speed=desired_speed,
+            max_acceleration=max_acceleration,
+            comfortable_braking=comfortable_braking,
+        )
         self.desired_speed = desired_speed
         self.time_headway = time_headway
         self.min_gap = min_gap

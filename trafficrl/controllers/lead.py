@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from trafficrl.controllers.base import CONTROLLERS
+from trafficrl.controllers.base import CONTROLLERS, Controller, require_positive
 from trafficrl.types import FloatArray, VehicleStates
 
 
 @CONTROLLERS.register("lead")
-class Lead:
+class Lead(Controller):
     """Goes linearly from its initial speed to ``final_speed`` m/s within ``ramp`` seconds."""
 
     def __init__(self, *, final_speed: float = 15.0, ramp: float = 30.0) -> None:
+        require_positive(ramp=ramp)
         self.final_speed = final_speed
         self.ramp = ramp
         self._initial = np.zeros((1, 1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trafficrl.controllers.base import CONTROLLERS
+from trafficrl.controllers.base import CONTROLLERS, Controller, require_positive
 from trafficrl.types import FloatArray, VehicleStates
 
 
@@ -25,7 +25,7 @@ def optimal_velocity(
 
 
 @CONTROLLERS.register("ovm")
-class OVM:
+class OVM(Controller):
     """u = alpha (V(h) - v) + beta (v_leader - v), clipped to +-``max_acceleration``."""
 
     def __init__(
@@ -38,15 +38,13 @@ class OVM:
         stop_headway: float = 5.0,
         go_headway: float = 35.0,
     ) -> None:
+        require_positive(go_headway_less_stop_headway=go_headway - stop_headway)
         self.alpha = alpha
         self.beta = beta
         self.max_acceleration = max_acceleration
         self.max_speed = max_speed
         self.stop_headway = stop_headway
         self.go_headway = go_headway
-
-    def reset(self, states: VehicleStates, rng: np.random.Generator) -> None:
-        pass
 
     def acceleration(self, states: VehicleStates, step: float) -> FloatArray:
         return self.with_gains(states, self.alpha, self.beta)

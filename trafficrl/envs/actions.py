@@ -28,8 +28,8 @@ class Actions(Protocol):
     ) -> FloatArray:
         """Accelerations (B, N) in m/s2 of the agents, now."""
 
-    def check(self, action: NDArray[np.generic]) -> None:
-        """``SimulationError`` naming the agent if an action is none."""
+    def check(self, action: NDArray[np.generic], agents: tuple[int, int]) -> None:
+        """``SimulationError`` if these are no actions of (B, N) ``agents``."""
 
 
 class Acceleration:
@@ -46,7 +46,8 @@ class Acceleration:
     ) -> FloatArray:
         return np.clip(action[..., 0].astype(np.float64), self.low, self.high)
 
-    def check(self, action: NDArray[np.generic]) -> None:
+    def check(self, action: NDArray[np.generic], agents: tuple[int, int]) -> None:
+        _require_shape(action, (*agents, 1))
         _refuse(action, np.isnan(action.astype(np.float64))[..., 0], "a number of m/s2")
 
 
@@ -71,9 +72,15 @@ class OvmGains:
         pairs[:, agents] = self.gains[action.astype(np.int64)]
         return self._model.with_gains(states, pairs[..., 0], pairs[..., 1])[:, agents]
 
-    def check(self, action: NDArray[np.generic]) -> None:
+    def check(self, action: NDArray[np.generic], agents: tuple[int, int]) -> None:
+        _require_shape(action, agents)
         known = np.isin(action, np.arange(self.n_choices))
         _refuse(action, ~known, f"one of 0 to {self.n_choices - 1}")
+
+
+def _require_shape(action: NDArray[np.generic], shape: tuple[int, ...]) -> None:
+    if action.shape != shape:
+        raise SimulationError(f"the actions have shape {action.shape} (should be {shape})")
 
 
 def _refuse(action: NDArray[np.generic], wrong: BoolArray, right: str) -> None:

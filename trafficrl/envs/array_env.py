@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from trafficrl.config.scenario import ScenarioConfig
 from trafficrl.controllers import Controller
 from trafficrl.envs.actions import make_actions
-from trafficrl.envs.observations import FEATURES
-from trafficrl.envs.rewards import COLLISION, REWARD_TERMS
 from trafficrl.envs.world import TrafficWorld
 from trafficrl.graph import GraphTracker, VehicleGraph
-from trafficrl.types import BoolArray, FloatArray, VehicleStates
+from trafficrl.terms.observations import FEATURES
+from trafficrl.terms.rewards import COLLISION, REWARD_TERMS
+from trafficrl.types import BoolArray, FloatArray, IntArray, VehicleStates
 
 Drive = Callable[[VehicleStates], FloatArray]
 
@@ -26,13 +26,14 @@ class Step:
 
     obs: NDArray[np.float32]  # (B, N, O)
     reward: FloatArray  # (B, N), summed over the simulation steps of the interval
+    evaluated_reward: FloatArray  # (B, N), without the terms that are for training only
     reward_terms: dict[str, FloatArray]  # (B, N) each; they sum to reward
     active: BoolArray  # (B,) replicas whose episode was under way before this step
     terminated: BoolArray  # (B,)
     truncated: BoolArray  # (B,)
     overridden: FloatArray  # (B, M) share of the interval's commands that SUMO did not follow
     collided: BoolArray  # (B, M) vehicles that collided within the interval
-    sim_steps: int  # simulation steps, over the active replicas
+    sim_steps: IntArray  # (B,) simulation steps of each replica
 
 
 class ArrayEnv:
@@ -55,12 +56,12 @@ class ArrayEnv:
         self.obs_dim = len(config.observation)
         self.interval = round(config.episode.control_interval_s / config.simulation.step_s)
         self._features = [(FEATURES[item.feature], item) for item in config.observation]
-        per_vehicle = self.n_agents if config.reward.average_over_vehicles else 1
+        per_agent = self.n_agents if config.reward.average_over_agents else 1
         self._terms = [
-            (item.term, REWARD_TERMS[item.term], item.weight / per_vehicle, item.parameters)
+            (item.term, REWARD_TERMS[item.term], item.weight / per_agent, item.parameters)
             for item in config.reward.terms
         ]
-        self.evaluated_terms = [t.term for t in config.reward.terms if not t.training_only]
+        self._evaluated = [item.term for item in config.reward.terms if not item.training_only]
         self._trackers: list[GraphTracker] = []
         self.seed(seed)
         self.steps = 0
@@ -96,7 +97,7 @@ class ArrayEnv:
         Continuous actions are clipped to their bounds; NaN and unknown choices
         raise ``SimulationError``.
         """
-        self.actions.check(action)
+        self.actions.check(action, (self.replicas, self.n_agents))
         return self._run(lambda states: self.actions.acceleration(action, states, self.agents))
 
     def drive(self, controller: Controller) -> Step:
@@ -136,18 +137,18 @@ class ArrayEnv:
         return self._trackers
 
     def _run(self, drive: Drive) -> Step:
+        shape = (self.replicas, self.world.n_vehicles)
         started = self.active.copy()
         terms = {name: np.zeros((self.replicas, self.n_agents)) for name, *_ in self._terms}
-        terminated = np.zeros(self.replicas, dtype=bool)
-        overridden = np.zeros((self.replicas, self.world.n_vehicles))
-        collided = np.zeros(overridden.shape, dtype=bool)
-        sim_steps, first = 0, self.steps
-        for _ in range(min(self.interval, self.config.episode.steps - first)):
-            sim_steps += int(self.active.sum())
+        terminated, collided = np.zeros(self.replicas, dtype=bool), np.zeros(shape, dtype=bool)
+        sim_steps, overridden = np.zeros(self.replicas, dtype=np.int64), np.zeros(shape)
+        for _ in range(min(self.interval, self.config.episode.steps - self.steps)):
+            active = self.active[:, None]
             states = self.world.drive(drive(self.world.states))
             self._add_rewards(terms, states)
-            overridden += states.overridden
-            collided |= states.collided & self.active[:, None]
+            sim_steps += self.active
+            overridden += states.overridden & active
+            collided |= states.collided & active
             self.steps += 1
             terminated |= self._handle_collisions(states)
             if not self.active.any():
@@ -158,12 +159,13 @@ class ArrayEnv:
             self.active[:] = False
         return Step(
             obs=self._observations(),
-            reward=np.sum(list(terms.values()), axis=0),
+            reward=_total(terms, list(terms), (self.replicas, self.n_agents)),
+            evaluated_reward=_total(terms, self._evaluated, (self.replicas, self.n_agents)),
             reward_terms=terms,
             active=started,
             terminated=terminated,
             truncated=truncated,
-            overridden=overridden / max(1, self.steps - first),
+            overridden=overridden / np.maximum(sim_steps, 1)[:, None],
             collided=collided,
             sim_steps=sim_steps,
         )
@@ -191,8 +193,16 @@ class ArrayEnv:
         states = self.world.states
         obs = np.empty((self.replicas, self.n_agents, self.obs_dim), dtype=np.float32)
         for column, (feature, item) in enumerate(self._features):
-            value = (feature(states)[:, self.agents] - item.offset) / item.scale
+            raw = feature(states, **item.parameters)[:, self.agents]
+            value = (raw - item.offset) / item.scale
             obs[..., column] = (
                 value if item.clip is None else np.clip(value, item.clip[0], item.clip[1])
             )
         return obs
+
+
+def _total(terms: dict[str, FloatArray], names: list[str], shape: tuple[int, int]) -> FloatArray:
+    total = np.zeros(shape)
+    for name in names:
+        total += terms[name]
+    return total

@@ -13,6 +13,7 @@ from pettingzoo import ParallelEnv
 
 from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.envs.array_env import ArrayEnv, Step
+from trafficrl.errors import TrafficRLError
 from trafficrl.graph import VehicleGraph
 
 Obs = NDArray[np.float32]
@@ -54,6 +55,8 @@ class TrafficEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]  # pettingzo
         seed: int | None = None,
         render_mode: str | None = None,
     ) -> None:
+        if render_mode is not None:
+            raise TrafficRLError(f"render_mode: '{render_mode}' is not known (only None is)")
         self.config = config
         self.render_mode = render_mode
         self.array_env = ArrayEnv(config, replicas=1, seed=seed)
@@ -97,8 +100,7 @@ class TrafficEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]  # pettingzo
     ]:
         if not self.agents:
             return {}, {}, {}, {}, {}
-        ordered = np.stack([np.asarray(actions[agent]) for agent in self.possible_agents])
-        step = self.array_env.step(ordered[None])
+        step = self.array_env.step(self._ordered(actions)[None])
         self._obs = step.obs[0]
         rewards = dict(zip(self.possible_agents, step.reward[0].tolist(), strict=True))
         terminated = dict.fromkeys(self.possible_agents, bool(step.terminated[0]))
@@ -121,6 +123,20 @@ class TrafficEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]  # pettingzo
     def close(self) -> None:
         self.array_env.close()
 
+    def _ordered(self, actions: dict[str, Any]) -> NDArray[Any]:
+        """The actions in agent order (N, ...); a number stands for a vector of one."""
+        rows = []
+        for agent in self.possible_agents:
+            if agent not in actions:
+                raise TrafficRLError(f"step: the action of {agent} is missing")
+            action, shape = np.asarray(actions[agent]), self.action_spaces[agent].shape
+            if action.size != 1:
+                raise TrafficRLError(
+                    f"step: the action of {agent} has shape {action.shape} (should be {shape})"
+                )
+            rows.append(action.reshape(shape))
+        return np.stack(rows)
+
     def _by_agent(self) -> dict[str, Obs]:
         return {agent: self._obs[i].copy() for i, agent in enumerate(self.possible_agents)}
 
@@ -135,8 +151,8 @@ class TrafficEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]  # pettingzo
             "acceleration": states.acceleration,
             "position": states.position,
             "commanded_speed": states.commanded_speed,
-            "overridden": states.overridden,
-            "collided": states.collided,
+            "overridden": states.overridden if step is None else step.overridden > 0,
+            "collided": states.collided if step is None else step.collided,
         }
         infos: dict[str, dict[str, Any]] = {}
         for slot, agent in enumerate(self.possible_agents):

@@ -5,16 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from trafficrl.config.scenario import PlatoonStart, StartConfig, UniformStart
-from trafficrl.types import FloatArray
-
-TAIL_ROOM_M = 10.0  # free road behind the last vehicle of a platoon
+from trafficrl.types import TAIL_ROOM, VEHICLE_LENGTH, FloatArray
 
 
 def start_positions(
     start: StartConfig,
     lengths: FloatArray,
     vehicles: int,
-    vehicle_length: float,
     rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
     """Front bumpers in m along the course and speeds in m/s, each (B, M), front to back.
@@ -22,21 +19,18 @@ def start_positions(
     ``lengths`` (B,) in m are those of the courses.
     """
     if isinstance(start, UniformStart):
-        return _uniform(start, lengths, vehicles, vehicle_length, rng)
-    return _platoon(start, len(lengths), vehicles, vehicle_length, rng)
+        return _uniform(start, lengths, vehicles, rng)
+    return _platoon(start, len(lengths), vehicles, rng)
 
 
 def _uniform(
     start: UniformStart,
     lengths: FloatArray,
     vehicles: int,
-    vehicle_length: float,
     rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
     spacing = lengths[:, None] / vehicles
-    # More jitter than this could let two vehicles overlap.
-    jitter = np.minimum(start.jitter_m, 0.45 * (spacing - vehicle_length))
-    offset = jitter * rng.uniform(-1.0, 1.0, (len(lengths), vehicles))
+    offset = start.jitter_m * rng.uniform(-1.0, 1.0, (len(lengths), vehicles))
     turn = lengths[:, None] * rng.random((len(lengths), 1)) if start.rotate else 0.0
     first = lengths[:, None] - 0.5 * spacing
     positions = np.mod(first - spacing * np.arange(vehicles) + offset + turn, lengths[:, None])
@@ -44,16 +38,16 @@ def _uniform(
 
 
 def _platoon(
-    start: PlatoonStart, replicas: int, vehicles: int, length: float, rng: np.random.Generator
+    start: PlatoonStart, replicas: int, vehicles: int, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     headway = np.full((replicas, vehicles), start.headway_m)
     headway[:, 0] = 0.0
     if vehicles > 1:
         headway[:, 1] *= _draw(start.first_headway_factor, rng, replicas)
     speed = start.speed_mps * _draw(start.speed_factor, rng, replicas)[:, None]
-    behind_first = np.cumsum(headway + length, axis=1) - length
+    behind_first = np.cumsum(headway + VEHICLE_LENGTH, axis=1) - VEHICLE_LENGTH
     last = behind_first[:, -1:]
-    positions = last + length + TAIL_ROOM_M - behind_first
+    positions = last + VEHICLE_LENGTH + TAIL_ROOM - behind_first
     return positions, np.broadcast_to(speed, positions.shape).copy()
 
 

@@ -7,6 +7,7 @@ in one simulation.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import replace
 from itertools import combinations
@@ -14,16 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from trafficrl.config.scenario import VEHICLE_LENGTH_M, ScenarioConfig
+from trafficrl.config.scenario import RingNetwork, ScenarioConfig
 from trafficrl.controllers import Controller, make_controller
 from trafficrl.envs.order import distance_ahead, fixed_order, neighbours_by_lane
 from trafficrl.envs.starts import start_positions
-from trafficrl.simulation.networks import BuiltNetwork, build_network
+from trafficrl.errors import ScenarioError, SimulationError
+from trafficrl.simulation.networks import build_network
 from trafficrl.simulation.sumo import SumoSimulation
-from trafficrl.types import BoolArray, FloatArray, IntArray, VehicleStates
+from trafficrl.types import LEARNED, VEHICLE_LENGTH, BoolArray, FloatArray, IntArray, VehicleStates
 
-LEARNED = "learned"
 OVERRIDE_TOLERANCE = 1e-6  # m/s
+WARMUP_TRIES = 10
 
 
 class TrafficWorld:
@@ -32,52 +34,43 @@ class TrafficWorld:
     ``agents`` (N,) are the columns, among the M vehicles, of the learning ones.
     """
 
-    def __init__(self, config: ScenarioConfig, *, replicas: int = 1, sumo_seed: int = 0) -> None:
+    def __init__(self, config: ScenarioConfig, *, replicas: int = 1) -> None:
         self.config = config
         self.replicas = replicas
         self.step_length = config.simulation.step_s
+        self.n_vehicles = config.n_vehicles
         names = [group.controller for group in config.vehicles for _ in range(group.count)]
-        self.n_vehicles = len(names)
         self.agents: IntArray = np.flatnonzero(np.array(names) == LEARNED)
         self._drivers = self._make_drivers()
-        self._simulation = SumoSimulation(
-            config.simulation, vehicle_length=VEHICLE_LENGTH_M, seed=sumo_seed
-        )
+        self._speed_limit = np.full(self.n_vehicles, config.simulation.max_speed_mps)
+        for driver, columns in self._drivers:
+            if driver.target_speed(0.0) is not None:  # a script, which knows its own speeds
+                self._speed_limit[columns] = np.inf
+        self._simulation = SumoSimulation(config.simulation, vehicle_length=VEHICLE_LENGTH)
         self._directory = tempfile.TemporaryDirectory(prefix="trafficrl-")
-        self._network: BuiltNetwork | None = None
+        self._network = build_network(config.network, replicas)
+        self._loaded = False
+        self._closed = self._network.courses[0].closed
+        self._path_length: FloatArray = np.full(replicas, np.inf)
         self._lanes = np.tile(np.arange(self.n_vehicles) % config.network.lanes, replicas)
-        self._order = fixed_order(self.n_vehicles, self._loops(), replicas)
+        self._order = fixed_order(self.n_vehicles, self._closed, replicas)
         self._frozen: BoolArray = np.zeros(replicas, dtype=bool)
-        self.states: VehicleStates
+        nothing = np.zeros((replicas, self.n_vehicles))
+        self._start = nothing  # m along the course at insertion
+        self._driven_before = nothing  # m, in the warm-up
+        self.states: VehicleStates  # from the first reset on
 
     def reset(self, rng: np.random.Generator) -> VehicleStates:
         """Put all vehicles at their start, warm up, and return their states."""
-        self._load_network(rng)
-        assert self._network is not None
-        lengths = np.array([course.length for course in self._network.courses])
-        self._path_length = lengths if self._loops() else np.full(self.replicas, np.inf)
-        positions, speeds = start_positions(
-            self.config.start, lengths, self.n_vehicles, VEHICLE_LENGTH_M, rng
-        )
-        # A vehicle cannot be inserted inside a junction: it starts at the nearer end.
-        positions = np.array(
-            [
-                [course.drivable(position) for position in row]
-                for course, row in zip(self._network.courses, positions.tolist(), strict=True)
-            ]
-        )
-        self._start = positions
-        self._odometer = np.zeros_like(positions)
-        self._frozen[:] = False
-        self._simulation.place(
-            self._ids(),
-            positions.ravel(),
-            speeds.ravel(),
-            np.repeat(np.arange(self.replicas), self.n_vehicles),
-            self._lanes,
-        )
-        self.states = self._observe(0.0, speeds, np.zeros_like(speeds))
-        self._warm_up(rng)
+        for _ in range(WARMUP_TRIES):
+            self._place(rng)
+            if self._warm_up(rng):
+                break
+        else:
+            raise SimulationError(
+                f"warmup: vehicles collided in each of {WARMUP_TRIES} tries "
+                "(less noise or fewer vehicles are needed)"
+            )
         for driver, _ in self._drivers:
             driver.reset(self.states, rng)
         self.states.target_speed = self._target_speed(0.0)
@@ -102,7 +95,6 @@ class TrafficWorld:
     @property
     def crossings(self) -> tuple[tuple[float, float], ...]:
         """Where the course crosses itself: m along it at the first pass and at the second."""
-        assert self._network is not None, "reset first"
         return tuple(combinations(self._network.courses[0].crossings, 2))
 
     def close(self) -> None:
@@ -113,8 +105,8 @@ class TrafficWorld:
 
     def _advance(self, acceleration: FloatArray) -> VehicleStates:
         before = self.states
-        limit = self.config.simulation.max_speed_mps
-        command = np.clip(before.speed + acceleration * self.step_length, 0.0, limit)
+        wanted = before.speed + acceleration * self.step_length
+        command = np.clip(wanted, 0.0, self._speed_limit)
         if self._frozen.any():
             command[self._frozen] = 0.0
         self._simulation.step(command.ravel())
@@ -132,14 +124,14 @@ class TrafficWorld:
         flat_speed, flat_distance = self._simulation.read()
         speed, odometer = flat_speed.reshape(shape), flat_distance.reshape(shape)
         position = self._start + odometer
-        if self._loops():
+        if self._closed:
             position = np.mod(position, self._path_length[:, None])
         if self.config.network.lanes > 1:
             leader, follower, headway = neighbours_by_lane(*self._simulation.leaders(), shape)
         else:
             leader, follower = self._order
             ahead = distance_ahead(position, leader, self._path_length)
-            headway = ahead - VEHICLE_LENGTH_M
+            headway = ahead - VEHICLE_LENGTH
         collided = headway < self.config.episode.collision_headway_m
         hit = self._simulation.collided()
         if hit:
@@ -147,7 +139,7 @@ class TrafficWorld:
         return VehicleStates(
             time=time,
             position=position,
-            distance=odometer - self._odometer,
+            distance=odometer - self._driven_before,
             speed=speed,
             acceleration=np.zeros(shape),
             headway=headway,
@@ -159,37 +151,70 @@ class TrafficWorld:
             collided=collided,
             target_speed=np.full(shape, np.nan),
             path_length=self._path_length,
-            length=VEHICLE_LENGTH_M,
+            length=VEHICLE_LENGTH,
         )
 
-    def _warm_up(self, rng: np.random.Generator) -> None:
+    def _place(self, rng: np.random.Generator) -> None:
+        self._load_network(rng)
+        courses = self._network.courses
+        lengths = np.array([course.length for course in courses])
+        if self._closed:
+            self._path_length = lengths
+        positions, speeds = start_positions(self.config.start, lengths, self.n_vehicles, rng)
+        # A vehicle cannot be inserted inside a junction: it starts at the nearer end.
+        self._start = np.array(
+            [
+                [course.drivable(position) for position in row]
+                for course, row in zip(courses, positions.tolist(), strict=True)
+            ]
+        )
+        self._driven_before = np.zeros_like(positions)
+        self._frozen[:] = False
+        self._simulation.place(
+            self._ids(),
+            self._start.ravel(),
+            speeds.ravel(),
+            np.repeat(np.arange(self.replicas), self.n_vehicles),
+            self._lanes,
+        )
+        self.states = self._observe(0.0, speeds, np.zeros_like(speeds))
+        if (self.states.headway < 0).any():
+            raise ScenarioError(
+                f"vehicles: {self.n_vehicles} do not fit network and start of "
+                f"'{self.config.name}', as they would stand inside each other "
+                "(fewer vehicles, less jitter or a longer road are needed)"
+            )
+
+    def _warm_up(self, rng: np.random.Generator) -> bool:
+        """Drive the warm-up, if there is one; whether it went without a collision."""
         warmup = self.config.warmup
         if warmup is None:
-            return
+            return True
         driver = make_controller(warmup.controller, warmup.parameters)
         driver.reset(self.states, rng)
         for _ in range(round(warmup.duration_s / self.step_length)):
-            self._advance(driver.acceleration(self.states, self.step_length))
-        self._odometer = self._odometer + self.states.distance
-        nothing = np.zeros_like(self._odometer)
-        self.states = replace(self.states, time=0.0, distance=nothing, collided=nothing > 0)
+            states = self._advance(driver.acceleration(self.states, self.step_length))
+            if states.collided.any():
+                return False
+        self._driven_before = self.states.distance
+        self.states = replace(self.states, time=0.0, distance=np.zeros_like(self._driven_before))
+        return True
 
     def _load_network(self, rng: np.random.Generator) -> None:
         network = self.config.network
-        interval = getattr(network, "length_range_m", None)
-        if interval is not None:
-            lengths = rng.integers(int(interval[0]), int(interval[1]) + 1, self.replicas)
-            built = build_network(
+        if isinstance(network, RingNetwork) and network.length_range_m is not None:
+            low, high = network.length_range_m
+            lengths = rng.integers(math.ceil(low), math.floor(high) + 1, self.replicas)
+            self._network = build_network(
                 network,
                 self.replicas,
                 lengths=lengths.astype(float).tolist(),
                 directory=Path(self._directory.name),
             )
-            self._network = built
-            self._simulation.load(built)
-        elif self._network is None:
-            self._network = build_network(network, self.replicas)
-            self._simulation.load(self._network)
+        elif self._loaded:
+            return
+        self._simulation.load(self._network)
+        self._loaded = True
 
     def _make_drivers(self) -> list[tuple[Controller, IntArray]]:
         drivers, first = [], 0
@@ -201,15 +226,12 @@ class TrafficWorld:
         return drivers
 
     def _target_speed(self, time: float) -> FloatArray:
+        """v* (B, M): the profile of the first scripted driver, NaN without one."""
         for driver, columns in self._drivers:
-            profile = getattr(driver, "target_speed", None)
+            profile = driver.target_speed(time)
             if profile is not None:
-                target: FloatArray = profile(time)[:, columns[:1]]
-                return np.broadcast_to(target, self.states.speed.shape)
-        return self.states.target_speed
-
-    def _loops(self) -> bool:
-        return self.config.start.kind == "uniform"
+                return np.broadcast_to(profile[:, columns[:1]], self._start.shape)
+        return np.full(self._start.shape, np.nan)
 
     def _ids(self) -> list[str]:
         """SUMO ids: 'cav_3' for an agent, 'veh_3' for others; 'r1_cav_3' in replica 1 of many."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from trafficrl.algorithms import ALGORITHMS, Algorithm
@@ -57,15 +58,16 @@ class LearnedDriver:
     def _build(self, env: ArrayEnv) -> Algorithm:
         trained = self._run.scenario()
         for what, own, other in (
-            ("learned vehicles", _learned(trained), env.n_agents),
+            ("number of learned vehicles", trained.n_agents, env.n_agents),
+            ("lanes", trained.network.lanes, env.config.network.lanes),
             ("observation", trained.observation, env.config.observation),
             ("action", trained.action, env.config.action),
             ("graph", trained.graph, env.config.graph),
         ):
             if own != other:
                 raise TrafficRLError(
-                    f"{self._run.path}: cannot drive scenario '{env.config.name}', whose {what} "
-                    f"differ from those of '{trained.name}' it was trained on"
+                    f"{self._run.path}: cannot drive scenario '{env.config.name}': its {what} is "
+                    f"not that of '{trained.name}', on which the run was trained"
                 )
         name = self._content.get("algorithm")
         if name not in ALGORITHMS:
@@ -91,6 +93,12 @@ class ConstantDriver:
             raise TrafficRLError(
                 f"{CONSTANT}:{self.value:g}: scenario '{env.config.name}' has choices "
                 f"0 to {choices - 1}"
+            )
+        space = env.actions.space
+        if isinstance(space, spaces.Box) and not space.low[0] <= self.value <= space.high[0]:
+            raise TrafficRLError(
+                f"{CONSTANT}:{self.value:g}: scenario '{env.config.name}' takes "
+                f"{space.low[0]:g} to {space.high[0]:g} m/s2"
             )
         shape = (env.replicas, env.n_agents) if choices else (env.replicas, env.n_agents, 1)
         self._action = np.full(shape, int(self.value) if choices else self.value)
@@ -131,7 +139,10 @@ def make_driver(text: str, checkpoint: str = "best") -> tuple[Driver, ScenarioCo
             f"({CONSTANT}:VALUE, {', '.join(drivers)})"
         )
     run = RunDirectory.open(path)
-    return LearnedDriver(run, run.path / f"{checkpoint}.pt"), run.scenario()
+    file = run.path / f"{checkpoint}.pt"
+    if not file.exists():
+        raise CheckpointError(f"{file}: no such checkpoint (try --checkpoint latest)")
+    return LearnedDriver(run, file), run.scenario()
 
 
 def _parameters(text: str, rest: str) -> dict[str, float]:
@@ -152,7 +163,3 @@ def _number(text: str, value: str) -> float:
             f"{text}: '{value}' is not a number (write constant:0.5 or idm:noise=0.2)"
         )
     return number
-
-
-def _learned(config: ScenarioConfig) -> int:
-    return sum(group.count for group in config.vehicles if group.controller == "learned")

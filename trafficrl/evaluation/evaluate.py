@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,16 +14,23 @@ from trafficrl.evaluation.statistics import bootstrap_interval
 from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
 from trafficrl.training.seeding import numpy_stream
 
-# Name in tables and JSON, and how it comes from an episode.
-METRICS: dict[str, Callable[[EpisodeSummary], float]] = {
-    "return_mean": lambda e: e.return_,
-    "return_per_step": lambda e: e.return_ / e.steps,
-    "mean_speed_mps": lambda e: e.mean_speed_mps,
-    "speed_std_mps": lambda e: e.speed_std_mps,
-    "mean_speed_episode_mps": lambda e: e.mean_speed_episode_mps,
-    "collisions": lambda e: e.collisions,
-    "override_fraction": lambda e: e.override_fraction,
-    "episode_steps": lambda e: e.steps,
+
+class Metric(NamedTuple):
+    """How a figure comes from an episode, and what it is counted in."""
+
+    of: Callable[[EpisodeSummary], float]
+    unit: str
+
+
+METRICS = {
+    "return_mean": Metric(lambda e: e.return_, "reward, all vehicles and steps"),
+    "return_per_step": Metric(lambda e: e.return_ / e.steps, "reward, all vehicles"),
+    "mean_speed_mps": Metric(lambda e: e.mean_speed_mps, "m/s, last third of the episode"),
+    "speed_std_mps": Metric(lambda e: e.speed_std_mps, "m/s, last third of the episode"),
+    "mean_speed_episode_mps": Metric(lambda e: e.mean_speed_episode_mps, "m/s, whole episode"),
+    "collisions": Metric(lambda e: e.collisions, "vehicles"),
+    "override_fraction": Metric(lambda e: e.override_fraction, "of commands, by SUMO"),
+    "episode_steps": Metric(lambda e: e.steps, "simulation steps"),
 }
 
 
@@ -60,7 +67,7 @@ def summarize(summaries: Sequence[EpisodeSummary]) -> dict[str, dict[str, float]
     """Mean and 95 % interval over episodes of every metric."""
     table = {}
     for name, metric in METRICS.items():
-        values = np.array([metric(summary) for summary in summaries], dtype=np.float64)
+        values = np.array([metric.of(summary) for summary in summaries], dtype=np.float64)
         low, high = bootstrap_interval(values)
         table[name] = {"mean": float(values.mean()), "low": low, "high": high}
     return table
@@ -72,12 +79,14 @@ def report(
     summaries: Sequence[EpisodeSummary],
     *,
     seed: int,
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What ``trafficrl evaluate --json`` writes: means flat, intervals beside them."""
     table = summarize(summaries)
     return {
         "controller": name,
         "scenario": config.name,
+        "overrides": list(overrides),
         "speed_mode": config.simulation.speed_mode,
         "control_interval_s": config.episode.control_interval_s,
         "episodes": len(summaries),

@@ -17,13 +17,14 @@ class ValueNormalizer(nn.Module):
         super().__init__()
         self.decay = decay
         self.min_std = min_std
-        self.register_buffer("mean", torch.zeros(n_agents, 1))
-        self.register_buffer("square", torch.zeros(n_agents, 1))
-        self.register_buffer("weight", torch.zeros(1))
+        self.register_buffer("mean", torch.zeros(n_agents, 1, dtype=torch.float64))
+        self.register_buffer("square", torch.zeros(n_agents, 1, dtype=torch.float64))
+        self.register_buffer("weight", torch.zeros(1, dtype=torch.float64))
 
     @torch.no_grad()
     def update(self, values: Tensor) -> None:
         """Take in the returns (N, S) of one update."""
+        values = values.double()  # the variance is a small difference of large numbers
         self.mean.lerp_(values.mean(1, keepdim=True), 1 - self.decay)
         self.square.lerp_(values.square().mean(1, keepdim=True), 1 - self.decay)
         self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
@@ -40,7 +41,7 @@ class ValueNormalizer(nn.Module):
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         if self.weight.item() == 0.0:
-            return torch.zeros_like(self.mean), torch.ones_like(self.mean)
+            return torch.zeros_like(self.mean).float(), torch.ones_like(self.mean).float()
         mean = self.mean / self.weight
         variance = self.square / self.weight - mean.square()
-        return mean, variance.clamp(min=self.min_std**2).sqrt()
+        return mean.float(), variance.clamp(min=self.min_std**2).sqrt().float()

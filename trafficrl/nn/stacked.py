@@ -73,6 +73,7 @@ def neighbourhood_values(values: Tensor, index: Tensor, mask: Tensor) -> Tensor:
     if index.dim() == 2:
         found = flat[:, index]
     else:
+        assert index.shape[:-2] == values.shape[:-2], "one graph for each set of states"
         index, mask = index.reshape(-1, *index.shape[-2:]), mask.reshape(-1, *mask.shape[-2:])
         places = index.flatten(1)[..., None].expand(-1, -1, features)
         found = flat.gather(1, places).view(*index.shape, features)

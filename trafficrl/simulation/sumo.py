@@ -7,15 +7,18 @@ second one starts; ``SumoSimulation`` refuses the second instead.
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import subprocess
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
 
 from trafficrl.config.scenario import SimulationConfig
-from trafficrl.errors import SimulationError
+from trafficrl.errors import SimulationError, TrafficRLError
 from trafficrl.simulation.networks import BuiltNetwork, sumo_program
 from trafficrl.types import FloatArray, IntArray
 
@@ -36,7 +39,6 @@ class SumoSimulation:
         self.vehicle_length = vehicle_length
         self.seed = seed
         self._api: Any = None  # module libsumo, or a traci connection
-        self._traci: Any = None
         self._ids: list[str] = []
         self._network: BuiltNetwork | None = None
 
@@ -45,26 +47,29 @@ class SumoSimulation:
     def load(self, network: BuiltNetwork) -> None:
         """Start SUMO on ``network``, or load it into the SUMO that runs."""
         options = self._options(network)
+        running = self._api is not None
         try:
-            if self._api is None:
-                self._start(options)
-            else:
-                self._api.load(options)
-            self._define_vehicle_type()
+            with _translated(f"loading {network.net_file}"):
+                if running:
+                    self._api.load(options)
+                else:
+                    self._start(options)
+                self._define_vehicle_type()
         except SimulationError:
+            if self._api is not None:
+                self._forget()
             raise
-        except Exception as error:  # libsumo's and traci's errors share no public base
-            self._api = None
-            raise SimulationError(f"SUMO could not load {network.net_file}: {error}") from None
         self._network = network
         self._ids = []
 
     def close(self) -> None:
         """End SUMO; a closed simulation can load again."""
+        if self._api is not None:
+            self._api.close()
+            self._forget()
+
+    def _forget(self) -> None:
         global _in_process
-        if self._api is None:
-            return
-        self._api.close()
         self._api = None
         self._ids = []
         if self.config.backend == "libsumo":
@@ -83,10 +88,12 @@ class SumoSimulation:
             self._api.start(["sumo", *options])
             _in_process = weakref.ref(self)
         else:
-            self._traci = _import("traci")
+            traci = _import("traci")
             label = f"trafficrl-{os.getpid()}-{id(self)}"
-            self._traci.start([str(sumo_program("sumo")), *options], label=label, stdout=_devnull())
-            self._api = self._traci.getConnection(label)
+            command = [str(sumo_program("sumo")), *options]
+            with redirect_stdout(io.StringIO()):  # it tells of every try to connect
+                traci.start(command, label=label, stdout=subprocess.DEVNULL)
+            self._api = traci.getConnection(label)
 
     def _options(self, network: BuiltNetwork) -> list[str]:
         options = {
@@ -96,6 +103,8 @@ class SumoSimulation:
             "time-to-teleport": "-1",
             "collision.action": "warn",
             "collision.check-junctions": "true",
+            # Contact; by default SUMO calls it a collision below minGap already.
+            "collision.mingap-factor": "0",
             "step-method.ballistic": str(self.config.step_method == "ballistic").lower(),
             "insertion-checks": "none",
             "no-step-log": "true",
@@ -136,33 +145,29 @@ class SumoSimulation:
         """
         network, api = self._network, self._api
         assert network is not None, "load a network first"
-        if self._ids:
-            for vehicle in self._ids:
-                api.vehicle.remove(vehicle)
+        with _translated("placing the vehicles"):
+            self._remove_all()
+            routes = set(api.route.getIDList())
+            for vehicle, position, speed, replica, lane in zip(
+                ids, positions, speeds, replicas, lanes, strict=True
+            ):
+                course = network.courses[int(replica)]
+                edge, edge_position = course.locate(float(position))
+                if edge not in routes:
+                    api.route.add(edge, list(course.route_from(edge)))
+                    routes.add(edge)
+                api.vehicle.add(
+                    vehicle,
+                    edge,
+                    typeID=VEHICLE_TYPE,
+                    depart="now",
+                    departLane=str(lane),
+                    departPos=repr(edge_position),
+                    departSpeed=repr(float(speed)),
+                )
+                api.vehicle.setSpeedMode(vehicle, self.config.speed_mode)
+                api.vehicle.setLaneChangeMode(vehicle, self.config.lane_change_mode)
             api.simulationStep()
-        routes = set(api.route.getIDList())
-        for vehicle, position, speed, replica, lane in zip(
-            ids, positions, speeds, replicas, lanes, strict=True
-        ):
-            edge, edge_position = network.locate(int(replica), float(position))
-            if edge not in routes:
-                edges = network.courses[int(replica)].edges
-                start = edges.index(edge)
-                round_trip = edges[start:] + edges[:start]
-                closed = network.courses[int(replica)].closed
-                api.route.add(edge, list(round_trip if closed else edges[start:]))
-                routes.add(edge)
-            api.vehicle.add(
-                vehicle,
-                edge,
-                typeID=VEHICLE_TYPE,
-                depart="now",
-                departLane=str(lane),
-                departPos=repr(edge_position),
-                departSpeed=repr(float(speed)),
-            )
-            api.vehicle.setSpeedMode(vehicle, self.config.speed_mode)
-        api.simulationStep()
         self._ids = list(ids)
         inserted = api.vehicle.getIDCount()
         if inserted != len(self._ids):
@@ -171,22 +176,28 @@ class SumoSimulation:
                 "(fewer vehicles, a longer road or other start positions are needed)"
             )
 
+    def _remove_all(self) -> None:
+        present = self._api.vehicle.getIDList()
+        for vehicle in present:
+            self._api.vehicle.remove(vehicle)
+        if present:
+            self._api.simulationStep()
+
     def step(self, speeds: FloatArray) -> None:
         """Command ``speeds`` (V,) in m/s to all vehicles and simulate one step."""
         set_speed = self._api.vehicle.setSpeed
-        for vehicle, speed in zip(self._ids, speeds.tolist(), strict=True):
-            set_speed(vehicle, speed)
-        self._api.simulationStep()
+        with _translated("a simulation step"):
+            for vehicle, speed in zip(self._ids, speeds.tolist(), strict=True):
+                set_speed(vehicle, speed)
+            self._api.simulationStep()
 
     def read(self) -> tuple[FloatArray, FloatArray]:
         """Speeds in m/s and odometers in m since insertion, each (V,)."""
         vehicle = self._api.vehicle
         get_speed, get_distance = vehicle.getSpeed, vehicle.getDistance
-        try:
+        with _translated("reading the vehicles"):
             speeds = np.array([get_speed(one) for one in self._ids])
             distances = np.array([get_distance(one) for one in self._ids])
-        except Exception as error:  # see load()
-            raise SimulationError(f"a vehicle left the simulation: {error}") from None
         return speeds, distances
 
     def leaders(self) -> tuple[IntArray, FloatArray]:
@@ -222,6 +233,18 @@ class SumoSimulation:
         return np.array([get_position(one)[:2] for one in self._ids])
 
 
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Turns SUMO's errors into ours; libsumo's and traci's share no public base."""
+    try:
+        yield
+    except TrafficRLError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().replace("\n", " ")
+        raise SimulationError(f"SUMO failed while {doing}: {reason}") from None
+
+
 def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
@@ -229,7 +252,3 @@ def _import(name: str) -> Any:
         raise SimulationError(
             f"cannot import {name}: {error} (run 'trafficrl doctor', which names what to install)"
         ) from None
-
-
-def _devnull() -> Any:
-    return open(os.devnull, "w")

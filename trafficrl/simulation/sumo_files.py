@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trafficrl.config.scenario import (
-    VEHICLE_LENGTH_M,
     FigureEightNetwork,
     NetworkConfig,
     RingNetwork,
@@ -22,12 +21,13 @@ from trafficrl.config.scenario import (
 from trafficrl.errors import ScenarioError, SimulationError
 from trafficrl.simulation import xmlfiles
 from trafficrl.simulation.networks import BuiltNetwork, Course, build_network
+from trafficrl.types import VEHICLE_LENGTH
 
 _Attributes = dict[str, str | float]
 
 _DRIVER: _Attributes = {
     "carFollowModel": "Krauss",
-    "length": VEHICLE_LENGTH_M,
+    "length": VEHICLE_LENGTH,
     "minGap": 2,
     "tau": 1,
     "sigma": 0,
@@ -118,9 +118,9 @@ def _add_platoon(root: xmlfiles.Element, demo: _Demo, course: Course) -> None:
     lead = {"id": "lead", **_DRIVER, "maxSpeed": demo.lead_max_speed, "color": "red"}
     xmlfiles.add(root, "vType", lead)
     xmlfiles.add(root, "route", {"id": "road", "edges": " ".join(course.edges)})
-    spacing = _HEADWAY + VEHICLE_LENGTH_M
+    spacing = _HEADWAY + VEHICLE_LENGTH
     front = _TAIL + (_FOLLOWERS - 1) * spacing
-    position = front + demo.first_headway + VEHICLE_LENGTH_M
+    position = front + demo.first_headway + VEHICLE_LENGTH
     _add_vehicle(root, "lead", "lead", "road", position, demo.speed)
     for index in range(_FOLLOWERS):
         name = f"follower_{index + 1}"

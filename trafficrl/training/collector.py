@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from trafficrl.algorithms.base import Algorithm
+from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
 from trafficrl.training.links import LinkTracker
-from trafficrl.training.rollout import Links, Rollout
 
 
 @dataclass(slots=True)
@@ -42,8 +42,8 @@ class Collector:
         self._actions: list[torch.Tensor] = []  # since then
 
     def collect(self, sim_steps: int) -> Collected:
-        """At least ``sim_steps`` simulation steps of every replica, in whole control intervals."""
-        obs, action, log_prob, steps, links = [], [], [], [], []
+        """About ``sim_steps`` simulation steps of every replica, in whole control intervals."""
+        obs, action, log_prob, steps, links, next_links = [], [], [], [], [], []
         episodes: list[EpisodeSummary] = []
         counted, speed, reward = 0, 0.0, 0.0
         for _ in range(max(1, round(sim_steps / self.env.interval))):
@@ -59,9 +59,10 @@ class Collector:
             self._actions.append(chosen)
             episodes += self._recorder.add(step)
             self._obs = torch.from_numpy(step.obs)
-            counted += step.sim_steps
+            next_links.append(self.links.now())
+            counted += int(step.sim_steps.sum())
             speed += float(self.env.states.speed[:, self.env.agents].mean())
-            reward += self._recorder.evaluated_reward(step).sum()
+            reward += step.evaluated_reward.sum()
         return Collected(
             rollout=Rollout(
                 obs=torch.stack(obs, dim=1),
@@ -73,16 +74,13 @@ class Collector:
                 truncated=_over_time([step.truncated for step in steps]),
                 active=_over_time([step.active for step in steps]),
                 links=Links.stack(links),
+                next_links=Links.stack(next_links),
             ),
             episodes=episodes,
             sim_steps=counted,
             mean_speed=speed / len(steps),
             mean_reward=float(reward) / max(1, counted),
         )
-
-    def abandon_episodes(self) -> None:
-        """Begin new episodes next time: somebody else has used the environment."""
-        self._obs = None
 
     def _begin(self) -> torch.Tensor:
         self._begun, self._actions = self.env.rng.bit_generator.state, []

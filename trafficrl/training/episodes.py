@@ -44,21 +44,16 @@ class EpisodeRecorder:
         self._speeds = []
         self._returns = np.zeros(env.replicas)
         self._overridden = np.zeros(env.replicas)
+        self._steps = np.zeros(env.replicas, dtype=np.int64)
         self._intervals = np.zeros(env.replicas, dtype=np.int64)
         self._collided = np.zeros((env.replicas, env.world.n_vehicles), dtype=bool)
-
-    def evaluated_reward(self, step: Step) -> FloatArray:
-        """Reward (B, N) without the terms that are for training only."""
-        total = np.zeros_like(step.reward)
-        for name in self.env.evaluated_terms:
-            total += step.reward_terms[name]
-        return total
 
     def add(self, step: Step) -> list[EpisodeSummary]:
         """Take in a step; returns the episodes that it ended."""
         self._speeds.append(self.env.states.speed)
-        self._returns += self.evaluated_reward(step).sum(axis=1)
-        self._overridden += step.overridden.mean(axis=1) * step.active
+        self._returns += step.evaluated_reward.sum(axis=1)
+        self._overridden += step.overridden.mean(axis=1) * step.sim_steps
+        self._steps += step.sim_steps
         self._intervals += step.active
         self._collided |= step.collided
         ended = np.flatnonzero(step.terminated | step.truncated)
@@ -72,11 +67,11 @@ class EpisodeRecorder:
         return EpisodeSummary(
             episode=self.episodes - 1,
             replica=replica,
-            steps=min(intervals * self.env.interval, self.env.config.episode.steps),
+            steps=int(self._steps[replica]),
             return_=float(self._returns[replica]),
             mean_speed_mps=float(last_third.mean()),
             speed_std_mps=float(last_third.std()),
             mean_speed_episode_mps=float(speeds.mean()),
             collisions=int(self._collided[replica].sum()),
-            override_fraction=float(self._overridden[replica] / max(1, intervals)),
+            override_fraction=float(self._overridden[replica] / self._steps[replica]),
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from trafficrl.algorithms.rollout import Links
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.graph import Neighbourhood, VehicleGraph, is_static, padded_neighbourhoods
-from trafficrl.training.rollout import Links
 
 POLICY_HOPS = 1
 

@@ -39,23 +39,21 @@ class RunDirectory:
         self.latest = path / "latest.pt"
         self.best = path / "best.pt"
 
-    @classmethod
-    def create(cls, path: Path, config: ScenarioConfig, info: Mapping[str, Any]) -> RunDirectory:
+    def create(self, config: ScenarioConfig, info: Mapping[str, Any]) -> None:
         """Make a new run; refuses a directory that already holds something."""
-        run = cls(path)
+        path = self.path
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
                 raise TrafficRLError(
                     f"{path}: not empty (choose another --output, or go on with --resume {path})"
                 )
-            run.scenario_file.write_text(dump_scenario(config), encoding="utf-8")
-            run.info_file.write_text(json.dumps({**info, **_versions()}, indent=2) + "\n")
+            self.scenario_file.write_text(dump_scenario(config), encoding="utf-8")
+            self.info_file.write_text(json.dumps({**info, **_versions()}, indent=2) + "\n")
         except OSError as error:
             raise TrafficRLError(
                 f"{path}: cannot be written ({error.strerror}; choose another --output)"
             ) from None
-        return run
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -117,10 +115,10 @@ class RunDirectory:
         _keep_lines(self.episodes_file, keep)
 
 
-def default_path(root: Path, config: ScenarioConfig, algorithm: str, seed: int) -> Path:
+def default_path(root: Path, config: ScenarioConfig) -> Path:
     """``<root>/<scenario>/<algorithm>-<seed>-<time>``."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    return root / config.name / f"{algorithm}-{seed}-{now}"
+    return root / config.name / f"{config.training.algorithm}-{config.training.seed}-{now}"
 
 
 def _append(file: Path, row: Row) -> None:

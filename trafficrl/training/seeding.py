@@ -27,4 +27,4 @@ def torch_stream(purpose: Purpose, seed: int, device: str = "cpu") -> torch.Gene
 
 
 def _sequence(purpose: Purpose, seed: int, index: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence((get_args(Purpose).index(purpose), seed, index))
+    return np.random.SeedSequence(seed, spawn_key=(get_args(Purpose).index(purpose), index))

@@ -29,9 +29,8 @@ class Progress:
     sim_steps: int
     total_steps: int
     steps_per_second: float
-    mean_speed_mps: float
-    return_per_step: float  # evaluated reward summed over agents, per simulation step
-    validation: dict[str, float] | None  # the last one
+    metrics: dict[str, float]  # of this update
+    validation: dict[str, float] | None  # where this update was followed by one
 
 
 class Trainer:
@@ -48,11 +47,15 @@ class Trainer:
         torch.set_num_threads(settings.torch_threads)
         self.env = ArrayEnv(config, replicas=settings.replicas)
         self.env.rng = numpy_stream("environment", settings.seed)
-        # The shapes of networks need a graph, a graph needs vehicles.
-        self.env.reset(numpy_stream("validation", settings.seed))
-        self.algorithm = make_algorithm(
-            settings.algorithm, config, self.env, seed=settings.seed, device=device
-        )
+        try:
+            # The shapes of networks need a graph, a graph needs vehicles.
+            self.env.reset(numpy_stream("validation", settings.seed))
+            self.algorithm = make_algorithm(
+                settings.algorithm, config, self.env, seed=settings.seed, device=device
+            )
+        except BaseException:
+            self.env.close()
+            raise
         self.collector = Collector(
             self.env, self.algorithm, torch_stream("policy", settings.seed, device)
         )
@@ -61,8 +64,7 @@ class Trainer:
         self.iteration = 0
         self.sim_steps = 0
         self._validated_at = 0
-        self._best = -np.inf
-        self._last_validation: dict[str, float] | None = None
+        self._best: list[float] | None = None  # collisions (negative), then return
         self._stop = False
 
     def resume(self) -> None:
@@ -93,15 +95,15 @@ class Trainer:
             started = time.perf_counter()
             collected = self.collector.collect(self._next_rollout())
             collect_seconds = time.perf_counter() - started
+            losses = self.algorithm.update(
+                collected.rollout, self._minibatches, self.sim_steps / total
+            )
             self.sim_steps += collected.sim_steps
             self.iteration += 1
-            losses = self.algorithm.update(
-                collected.rollout, self._minibatches, min(1.0, self.sim_steps / total)
-            )
             update_seconds = time.perf_counter() - started - collect_seconds
-            self._log(collected, losses)
-            if self._validation_due() or self.sim_steps >= total:
-                self._validate()
+            metrics = self._log(collected, losses)
+            due = self.sim_steps - self._validated_at >= self.config.training.validate_every_steps
+            validation = self._validate() if due or self.sim_steps >= total else None
             seconds = time.perf_counter() - started
             self.run.log_timing(
                 {
@@ -112,7 +114,8 @@ class Trainer:
                     "validate_s": seconds - collect_seconds - update_seconds,
                 }
             )
-            on_progress(self._progress(collected, seconds))
+            rate = collected.sim_steps / seconds
+            on_progress(Progress(self.sim_steps, total, rate, metrics, validation))
         self.save(self.run.latest.name)
 
     def close(self) -> None:
@@ -125,39 +128,36 @@ class Trainer:
 
     # ------------------------------------------------------------------
 
-    def _log(self, collected: Collected, losses: dict[str, float]) -> None:
-        row = {
-            "iteration": self.iteration,
-            "sim_steps": self.sim_steps,
+    def _log(self, collected: Collected, losses: dict[str, float]) -> dict[str, float]:
+        metrics = {
             "mean_speed_mps": collected.mean_speed,
             "return_per_step": collected.mean_reward,
             **losses,
         }
-        self.run.log_metrics(row)
+        self.run.log_metrics({"iteration": self.iteration, "sim_steps": self.sim_steps, **metrics})
         self.run.log_episodes(
             [
                 {"iteration": self.iteration, "sim_steps": self.sim_steps, **episode.row()}
                 for episode in collected.episodes
             ]
         )
+        return metrics
 
     def _next_rollout(self) -> int:
         """Simulation steps of each replica: a whole rollout, or what is left of the budget."""
         left = self.config.training.total_steps - self.sim_steps
         return min(self._rollout_steps, math.ceil(left / self.env.replicas))
 
-    def _validation_due(self) -> bool:
-        return self.sim_steps - self._validated_at >= self.config.training.validate_every_steps
-
-    def _validate(self) -> None:
+    def _validate(self) -> dict[str, float]:
         """Drive validation episodes with the deterministic policy; keep the best checkpoint."""
+        before = self.collector.state_dict()
         summaries = self._validation_episodes()
+        self.collector.load_state_dict(before)  # training goes on as if nothing had been
         figures = {
             key: float(np.mean([summary.row()[key] for summary in summaries]))
             for key in ("return", "mean_speed_mps", "speed_std_mps", "collisions")
         }
         self._validated_at = self.sim_steps
-        self._last_validation = figures
         self.run.log_metrics(
             {
                 "iteration": self.iteration,
@@ -165,12 +165,16 @@ class Trainer:
                 **{f"validation_{key}": value for key, value in figures.items()},
             }
         )
-        if figures["return"] > self._best:
-            self._best = figures["return"]
+        # A crash can end an episode of negative rewards early, and so look good.
+        score = [-figures["collisions"], figures["return"]]
+        if self._best is None or score > self._best:
+            self._best = score
             self.save(self.run.best.name)
         self.save(self.run.latest.name)
+        return figures
 
     def _validation_episodes(self) -> list[EpisodeSummary]:
+        """At least ``validate_episodes``, in whole batches of replicas."""
         env, wanted = self.env, self.config.training.validate_episodes
         rng = numpy_stream("validation", self.config.training.seed)
         recorder = EpisodeRecorder(env)
@@ -183,18 +187,7 @@ class Trainer:
                 step = env.step(action.numpy())
                 obs = torch.from_numpy(step.obs)
                 summaries += recorder.add(step)
-        self.collector.abandon_episodes()
-        return summaries[:wanted]
-
-    def _progress(self, collected: Collected, seconds: float) -> Progress:
-        return Progress(
-            sim_steps=self.sim_steps,
-            total_steps=self.config.training.total_steps,
-            steps_per_second=collected.sim_steps / seconds,
-            mean_speed_mps=collected.mean_speed,
-            return_per_step=collected.mean_reward,
-            validation=self._last_validation,
-        )
+        return summaries
 
     def _state_dict(self) -> dict[str, Any]:
         return {
@@ -203,7 +196,6 @@ class Trainer:
             "sim_steps": self.sim_steps,
             "validated_at": self._validated_at,
             "best": self._best,
-            "last_validation": self._last_validation,
             "learner": self.algorithm.state_dict(),
             "collector": self.collector.state_dict(),
             "minibatches": self._minibatches.get_state(),
@@ -217,4 +209,3 @@ class Trainer:
         self.sim_steps = state["sim_steps"]
         self._validated_at = state["validated_at"]
         self._best = state["best"]
-        self._last_validation = state["last_validation"]

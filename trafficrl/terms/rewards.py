@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from trafficrl.registry import Registry
+from trafficrl.terms.traits import NEEDS_LEAD
 from trafficrl.types import FloatArray, VehicleStates
 
 REWARD_TERMS: Registry[Callable[..., FloatArray]] = Registry("reward term")
@@ -20,7 +21,7 @@ COLLISION = "collision"
 
 @REWARD_TERMS.register("desired_speed")
 def desired_speed(states: VehicleStates, *, target_mps: float) -> FloatArray:
-    """(v* - |v* - v|) / v*: 1 at the desired speed, 0 at rest and at twice v*."""
+    """(v* - |v* - v|) / v*: 1 at the desired speed v* > 0, 0 at rest and at twice v*."""
     return 1.0 - np.abs(target_mps - states.speed) / target_mps
 
 
@@ -43,7 +44,7 @@ def squared_headway_error(states: VehicleStates, *, target_m: float) -> FloatArr
     return np.square(error)
 
 
-@REWARD_TERMS.register("squared_speed_error")
+@REWARD_TERMS.register("squared_speed_error", NEEDS_LEAD)
 def squared_speed_error(states: VehicleStates) -> FloatArray:
     """(v - v*)^2 with the task's target speed v*, m2/s2."""
     return np.square(states.speed - states.target_speed)

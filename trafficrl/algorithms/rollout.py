@@ -20,8 +20,8 @@ class Links:
 
     @staticmethod
     def stack(links: list[Links]) -> Links:
-        """Links of T time steps (B, N, K) as (B, T, N, K); those that never change stay one."""
-        if all(one is links[0] for one in links):
+        """Links of T time steps (B, N, K) as (B, T, N, K); fixed ones (N, K) stay as they are."""
+        if links[0].policy[0].dim() == 2:
             return links[0]
         columns = zip(*((*one.policy, *one.value) for one in links), strict=True)
         a, b, c, d = (torch.stack(column, dim=1) for column in columns)
@@ -51,6 +51,7 @@ class Rollout:
     truncated: Tensor  # (B, T) bool
     active: Tensor  # (B, T) bool
     links: Links  # (N, K) or (B, T, N, K)
+    next_links: Links  # of next_obs
 
     def to(self, device: torch.device) -> Rollout:
         """The same on a device."""

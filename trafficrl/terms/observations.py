@@ -2,7 +2,7 @@
 
 A feature maps ``VehicleStates`` to a raw value (B, M) in SI units; the scenario
 then takes ``clip((raw - offset) / scale)``. Where a vehicle has no leader or
-follower, headways read ``MISSING_HEADWAY`` and relative speeds 0.
+follower, relative speeds read 0; headways never read more than ``MAX_HEADWAY``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 
 from trafficrl.controllers.ovm import optimal_velocity
 from trafficrl.registry import Registry
+from trafficrl.terms.traits import NEEDS_LEAD
 from trafficrl.types import FloatArray, VehicleStates
 
-MISSING_HEADWAY = 100.0  # m
+MAX_HEADWAY = 100.0  # m
 
-FEATURES: Registry[Callable[[VehicleStates], FloatArray]] = Registry("feature")
+FEATURES: Registry[Callable[..., FloatArray]] = Registry("feature")
 
 
 @FEATURES.register("speed")
@@ -41,7 +42,7 @@ def commanded_acceleration(states: VehicleStates) -> FloatArray:
 @FEATURES.register("headway")
 def headway(states: VehicleStates) -> FloatArray:
     """Gap to the leader's rear bumper, m."""
-    return np.minimum(states.headway, MISSING_HEADWAY)
+    return np.minimum(states.headway, MAX_HEADWAY)
 
 
 @FEATURES.register("relative_speed")
@@ -54,7 +55,7 @@ def relative_speed(states: VehicleStates) -> FloatArray:
 @FEATURES.register("follower_headway")
 def follower_headway(states: VehicleStates) -> FloatArray:
     """The follower's gap to the own rear bumper, m."""
-    return np.minimum(states.of_follower(states.headway, np.inf), MISSING_HEADWAY)
+    return np.minimum(states.of_follower(states.headway, np.inf), MAX_HEADWAY)
 
 
 @FEATURES.register("follower_relative_speed")
@@ -80,13 +81,25 @@ def position_over_length(states: VehicleStates) -> FloatArray:
     return states.position / states.path_length[:, None]
 
 
-@FEATURES.register("relative_speed_error")
+@FEATURES.register("relative_speed_error", NEEDS_LEAD)
 def relative_speed_error(states: VehicleStates) -> FloatArray:
-    """(v - v*) / v*, with v* the task's target speed; dimensionless."""
-    return states.speed / states.target_speed - 1.0
+    """(v - v*) / v*, with v* the task's target speed, at least 1 m/s; dimensionless."""
+    return (states.speed - states.target_speed) / np.maximum(states.target_speed, 1.0)
 
 
 @FEATURES.register("optimal_velocity_error")
-def optimal_velocity_error(states: VehicleStates) -> FloatArray:
+def optimal_velocity_error(
+    states: VehicleStates,
+    *,
+    stop_headway_m: float = 5.0,
+    go_headway_m: float = 35.0,
+    max_speed_mps: float = 30.0,
+) -> FloatArray:
     """V(h) - v of the optimal velocity model, m/s (Jin and Orosz, 2014)."""
-    return optimal_velocity(states.headway) - states.speed
+    desired = optimal_velocity(
+        states.headway,
+        stop_headway=stop_headway_m,
+        go_headway=go_headway_m,
+        max_speed=max_speed_mps,
+    )
+    return desired - states.speed

@@ -1,0 +1,216 @@
+"""``trafficrl evaluate``: a run, a constant, a controller, and every mistake in one line."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trafficrl.cli.main import main
+
+KEYS = {
+    "return_mean",
+    "return_per_step",
+    "mean_speed_mps",
+    "speed_std_mps",
+    "mean_speed_episode_mps",
+    "collisions",
+    "override_fraction",
+    "episodes",
+    "seed",
+}
+
+
+def figures(tmp_path: Path, *arguments: str | Path) -> dict[str, Any]:
+    file = tmp_path / "result.json"
+    assert main(["evaluate", *map(str, arguments), "--json", str(file)]) == 0
+    result: dict[str, Any] = json.loads(file.read_text())
+    return result
+
+
+def test_a_run_gets_a_table_and_json(
+    tmp_path: Path, trained: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    result = figures(tmp_path, trained, "--episodes", "3", "--seed", "5")
+    table = capfd.readouterr().out
+    assert table.splitlines()[0].startswith(f"{trained} on ring: 3 episodes, seed 5, speed mode ")
+    assert result.keys() >= KEYS
+    assert (result["episodes"], result["seed"], result["episode_steps"]) == (3, 5, 60.0)
+    assert result["return_per_step"] == pytest.approx(result["return_mean"] / 60)
+    for key in KEYS - {"episodes", "seed"}:
+        low, high = result["intervals_95"][key]
+        assert low <= result[key] <= high
+        assert f"\n{key} " in table
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_seed_others(
+    tmp_path: Path, trained: Path
+) -> None:
+    first, again, other = (
+        figures(tmp_path, trained, "--episodes", "2", "--seed", seed) for seed in "001"
+    )
+    assert first == again and first["return_mean"] != other["return_mean"]
+
+
+def test_an_episode_does_not_depend_on_how_many_there_are(tmp_path: Path, trained: Path) -> None:
+    one = figures(tmp_path, trained, "--episodes", "1")
+    two = figures(tmp_path, trained, "--episodes", "2")
+    assert one["return_mean"] in two["intervals_95"]["return_mean"]
+
+
+def test_the_checkpoints_of_a_run_can_both_be_evaluated(tmp_path: Path, trained: Path) -> None:
+    for checkpoint in ("best", "latest"):
+        result = figures(tmp_path, trained, "--checkpoint", checkpoint, "--episodes", "1")
+        assert result["episodes"] == 1
+
+
+def test_a_run_drives_another_network(tmp_path: Path, trained: Path) -> None:
+    longer = figures(tmp_path, trained, "--set", "network.length_m=150.0", "--episodes", "1")
+    assert longer["scenario"] == "ring"
+
+
+def test_standing_still_and_a_constant_acceleration(tmp_path: Path, trained: Path) -> None:
+    scenario = ["--scenario", trained / "scenario.yaml", "--episodes", "2"]
+    still = figures(tmp_path, "constant:0", *scenario)
+    assert (still["return_mean"], still["mean_speed_mps"]) == (0.0, 0.0)
+    # 0.1 m/s2 for 6 s: speeds 0.1 t at t = 0.5, 1, ... 6 s, the last third from 4.5 s.
+    slow = figures(tmp_path, "constant:0.1", *scenario)
+    assert slow["mean_speed_mps"] == pytest.approx(0.1 * 5.25, abs=1e-6)
+    assert slow["mean_speed_episode_mps"] == pytest.approx(0.1 * 3.25, abs=1e-6)
+    assert slow["speed_std_mps"] == pytest.approx(0.1 * (0.75**2 / 2 + 0.25**2 / 2) ** 0.5)
+    assert (slow["collisions"], slow["override_fraction"]) == (0, 0)
+
+
+def test_a_controller_takes_parameters(tmp_path: Path, trained: Path) -> None:
+    scenario = ["--scenario", trained / "scenario.yaml", "--episodes", "2"]
+    plain, again, noisy = (
+        figures(tmp_path, text, *scenario) for text in ("idm", "idm:noise=0", "idm:noise=0.2")
+    )
+    assert plain["mean_speed_mps"] > 1.0
+    assert plain["return_mean"] == again["return_mean"] != noisy["return_mean"]
+
+
+def test_a_choice_is_constant_by_its_index(tmp_path: Path) -> None:
+    short = ["--scenario", "catchup", "--set", "episode.steps=60", "--episodes", "1"]
+    none, both = (figures(tmp_path, f"constant:{index}", *short) for index in (0, 3))
+    assert none["mean_speed_mps"] == pytest.approx(15.0)
+    assert both["mean_speed_mps"] > 15.0
+
+
+# --- mistakes
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ("constant:abc", "constant:abc: 'abc' is not a number"),
+        ("constant:", "constant:: '' is not a number"),
+        ("constant:nan", "constant:nan: 'nan' is not a number"),
+        ("constant:7", "constant:7: scenario 'catchup' has choices 0 to 3"),
+        ("constant:1.5", "constant:1.5: scenario 'catchup' has choices 0 to 3"),
+        ("constant:-1", "constant:-1: scenario 'catchup' has choices 0 to 3"),
+        ("idm:foo=1", "controller 'idm' has no parameter 'foo'"),
+        ("idm:noise=loud", "'loud' is not a number"),
+        ("idm:noise", "idm:noise: "),
+        ("lead", "neither a run directory nor a controller"),
+        ("no-such-run", "neither a run directory nor a controller"),
+    ],
+)
+def test_what_cannot_drive_is_named_and_no_file_is_left(
+    tmp_path: Path, refused, run: str, message: str
+) -> None:
+    file = tmp_path / "result.json"
+    options = ["--scenario", "catchup", "--set", "episode.steps=10", "--episodes", "1"]
+    assert message in refused("evaluate", run, *options, "--json", file)
+    assert not file.exists()
+
+
+def test_a_failed_evaluation_keeps_the_file_of_the_last(tmp_path: Path, refused) -> None:
+    file = tmp_path / "result.json"
+    file.write_text("{}")
+    refused("evaluate", "constant:7", "--scenario", "catchup", "--json", file)
+    assert file.read_text() == "{}"
+
+
+@pytest.mark.parametrize("below", ["file/result.json", "none/result.json"])
+def test_a_result_that_cannot_be_written_is_said_first(
+    tmp_path: Path, refused, capfd: pytest.CaptureFixture[str], below: str
+) -> None:
+    (tmp_path / "file").write_text("text")
+    error = refused("evaluate", "constant:0", "--scenario", "ring", "--json", tmp_path / below)
+    assert error.startswith(f"{tmp_path / below}: cannot be written")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["idm"],
+        ["constant:0"],
+        ["idm", "--scenario", "ring", "--episodes", "0"],
+        ["idm", "--scenario", "ring", "--seed", "-1"],
+        ["idm", "--scenario", "ring", "--checkpoint", "worst"],
+        ["idm", "--scenario", "ring", "--json", "."],
+    ],
+)
+def test_a_wrong_command_line_is_answered_with_2(refused, options: list[str]) -> None:
+    refused("evaluate", *options, code=2)
+
+
+def test_a_wrong_scenario_is_named(refused) -> None:
+    assert "rimg: no such file" in refused("evaluate", "idm", "--scenario", "rimg")
+    override = ["--scenario", "ring", "--set", "training.colour=red"]
+    assert "training.colour: unknown key" in refused("evaluate", "idm", *override)
+
+
+def test_what_is_no_run_directory_is_named(tmp_path: Path, refused) -> None:
+    (tmp_path / "file").write_text("text")
+    assert "no such run directory" in refused("evaluate", tmp_path / "file")
+    assert "not a run directory" in refused("evaluate", tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "keys"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, trained: Path, refused, damage: str) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    if damage == "missing":
+        (run / "best.pt").unlink()
+    elif damage == "truncated":
+        (run / "best.pt").write_bytes((run / "best.pt").read_bytes()[:500])
+    else:
+        (run / "scenario.yaml").write_text(
+            (run / "scenario.yaml").read_text().replace("policy_hidden:", "policy_hidden: [5] #")
+        )
+    assert "best.pt: " in refused("evaluate", run)
+
+
+def test_a_file_of_another_program_is_refused_without_warnings(
+    tmp_path: Path, trained: Path, process
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "best.pt").write_bytes(pickle.dumps(Path("weights")))
+    done = process(["evaluate", str(run)])
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {run / 'best.pt'}: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("vehicles.0.count=7", "number of learned vehicles"),
+        ("observation.0.scale=11", "observation"),
+        ("action.max_mps2=2.0", "action"),
+        ("graph.max_neighbours=1", "graph"),
+    ],
+)
+def test_a_run_drives_only_what_it_was_made_for(
+    trained: Path, refused, override: str, what: str
+) -> None:
+    error = refused("evaluate", trained, "--set", override, "--episodes", "1")
+    assert f"its {what} is not that of 'ring'" in error

@@ -1,0 +1,72 @@
+"""Whatever can drive: constants and controllers by name, and what is none of them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trafficrl import load_scenario
+from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.errors import TrafficRLError
+from trafficrl.evaluation.drivers import ConstantDriver, make_driver
+from trafficrl.evaluation.evaluate import run_episodes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("constant:", "'' is not a number"),
+        ("constant", "'' is not a number"),
+        ("constant:fast", "'fast' is not a number"),
+        ("constant:nan", "'nan' is not a number"),
+        ("constant:inf", "'inf' is not a number"),
+        ("idm:noise", "'' is not a number"),
+        ("idm:noise=high", "'high' is not a number"),
+        ("idm:sigma=0.5", "'idm' has no parameter 'sigma'"),
+        ("lead", "neither a run directory nor a controller"),
+        ("krauss", r"krauss: neither a run directory nor a controller \(constant:VALUE, idm"),
+        ("/nowhere/run", "/nowhere/run: neither a run directory"),
+    ],
+)
+def test_what_is_no_driver_is_refused_on_one_line(text: str, message: str) -> None:
+    with pytest.raises(TrafficRLError, match=message) as caught:
+        make_driver(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrafficRLError, match="not a run directory"):
+        make_driver(str(tmp_path))
+
+
+@pytest.mark.parametrize("value", [4.0, -1.0, 0.5])
+def test_a_constant_that_is_no_choice_is_refused(value: float) -> None:
+    config = load_scenario("catchup", ["episode.steps=5"])
+    with pytest.raises(TrafficRLError, match=r"constant:.*'catchup' has choices 0 to 3"):
+        run_episodes(ConstantDriver(value), config, episodes=1)
+    # The simulation of the refused evaluation does not stay behind.
+    assert len(run_episodes(ConstantDriver(3.0), config, episodes=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "expected"),
+    [
+        ("constant:0.5", ["start.speed_mps=2"], 2.05),
+        ("constant:-0.5", ["start.speed_mps=2"], 1.95),
+        ("constant:-5", ["start.speed_mps=2"], 1.9),  # clipped to the action's bounds
+        ("idm:max_acceleration=0.5", [], 0.05 * (1 - (2 / (260 / 22 - 5)) ** 2)),
+        ("ovm:alpha=0.0,beta=0.0", ["start.speed_mps=2"], 2.0),
+    ],
+)
+def test_a_driver_does_what_its_name_says(text: str, overrides: list[str], expected: float) -> None:
+    driver, trained_on = make_driver(text)
+    assert trained_on is None
+    fixed = ["start.jitter_m=0", "episode.control_interval_s=0.1", *overrides]
+    with closing(ArrayEnv(load_scenario("ring", fixed), seed=0)) as env:
+        obs = env.reset()
+        driver.begin(env, np.random.default_rng(0))
+        driver.step(env, obs)
+        assert env.states.speed == pytest.approx(np.full((1, 22), expected))

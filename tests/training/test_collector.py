@@ -1,0 +1,105 @@
+"""What a rollout holds, from episodes in real SUMO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+import pytest
+import torch
+
+from trafficrl.nn.stacked import neighbourhood_inputs
+from trafficrl.training.run_directory import RunDirectory
+from trafficrl.training.trainer import Trainer
+
+INTERVALS = 12  # of 5 steps, in an episode of 60
+
+
+@pytest.fixture
+def trainer(training) -> Iterator[Callable[..., Trainer]]:
+    """``trainer(task, *overrides)``, closed when the test ends."""
+    with ExitStack() as stack:
+
+        def make(task: str = "ring", *overrides: str) -> Trainer:
+            run = training("run", task, *overrides)
+            directory = RunDirectory.create(run.path, run.config, {})
+            return stack.enter_context(closing(Trainer(run.config, directory)))
+
+        yield make
+
+
+def test_a_rollout_goes_through_the_ends_of_episodes(trainer) -> None:
+    one = trainer()
+    collected = one.collector.collect(100)
+    rollout = collected.rollout
+    replicas, agents = 2, 6
+    assert rollout.obs.shape == (replicas, 20, agents, one.env.obs_dim)
+    assert rollout.action.shape == (replicas, 20, agents, 1)
+    for name in ("log_prob", "reward"):
+        assert getattr(rollout, name).shape == (replicas, 20, agents)
+    ends = torch.arange(20) == INTERVALS - 1
+    assert torch.equal(rollout.truncated, ends.expand(replicas, 20))
+    assert not rollout.terminated.any() and rollout.active.all()
+    assert collected.sim_steps == 100 * replicas
+    assert [(one.episode, one.replica, one.steps) for one in collected.episodes] == [
+        (0, 0, 60),
+        (1, 1, 60),
+    ]
+
+
+def test_next_obs_is_what_followed_even_where_an_episode_ended(trainer) -> None:
+    rollout = trainer().collector.collect(100).rollout
+    continues = torch.equal(rollout.next_obs[:, :-1], rollout.obs[:, 1:])
+    assert not continues, "the last observation of an episode is not the first of the next"
+    for first, last in ((0, INTERVALS), (INTERVALS, 20)):
+        inside = slice(first, last - 1)
+        assert torch.equal(rollout.next_obs[:, inside], rollout.obs[:, first + 1 : last])
+    # A standing start: speeds are 0 at the beginning, not where the episode was cut.
+    assert (rollout.obs[:, INTERVALS, :, 0] == 0).all()
+    assert rollout.next_obs[:, INTERVALS - 1, :, 0].abs().max() > 0
+
+
+@pytest.mark.parametrize("task", ["ring", "catchup"])
+def test_log_probabilities_are_those_of_the_policy(trainer, task: str) -> None:
+    one = trainer(task)
+    rollout = one.collector.collect(40).rollout
+    inputs = neighbourhood_inputs(rollout.obs, *rollout.links.policy)
+    action, log_prob = (x.flatten(0, 1).transpose(0, 1) for x in (rollout.action, rollout.log_prob))
+    found = one.algorithm.policy.evaluate(inputs, action)[0]
+    torch.testing.assert_close(found, log_prob, rtol=1e-4, atol=1e-5)
+
+
+def test_a_replica_that_has_ended_waits_without_reward(trainer) -> None:
+    one = trainer(
+        "ring",
+        "simulation.speed_mode=0",
+        "network.length_m=45.0",
+        "algorithms.dppo.initial_action_std=3.0",
+        "episode.steps=200",
+    )
+    collected = one.collector.collect(200)
+    rollout = collected.rollout
+    waiting = ~rollout.active
+    assert rollout.terminated.any() and waiting.any(), "no replica had to wait"
+    assert (rollout.reward[waiting] == 0).all()
+    assert not (rollout.terminated | rollout.truncated)[waiting].any()
+    assert collected.sim_steps < 2 * 200
+
+
+def test_links_stay_one_where_the_order_of_vehicles_fixes_them(trainer) -> None:
+    links = trainer().collector.collect(40).rollout.links
+    assert links.policy[0].shape == (6, 3)
+    assert links.policy[0][0].tolist() == [0, 5, 1]  # self, leader, follower
+
+
+def test_links_follow_a_graph_that_changes(trainer) -> None:
+    links = trainer("in_range").collector.collect(40).rollout.links
+    for index, mask in (links.policy, links.value):
+        assert index.shape == mask.shape == (2, 8, 6, 6)
+        assert mask[..., 0].all() and (index[..., 0] == torch.arange(6)).all()
+    assert (links.policy[1] != links.policy[1][:, :1]).any()
+
+
+def test_links_have_their_time_even_where_nothing_changes(trainer) -> None:
+    links = trainer("ring", "graph.range_m=30.0").collector.collect(40).rollout.links
+    assert links.policy[0].shape == (2, 8, 6, 6)

@@ -1,0 +1,7 @@
+"""What scenarios list by name: observation features and reward terms."""
+
+from trafficrl.terms.observations import FEATURES
+from trafficrl.terms.rewards import COLLISION, REWARD_TERMS
+from trafficrl.terms.traits import NEEDS_LEAD
+
+__all__ = ["COLLISION", "FEATURES", "NEEDS_LEAD", "REWARD_TERMS"]

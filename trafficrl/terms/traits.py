@@ -1,0 +1,3 @@
+"""What a feature or a reward term may demand of its scenario."""
+
+NEEDS_LEAD = "needs_lead"  # compares with the speed profile of a scripted lead
