@@ -107,7 +107,8 @@ def _announce(config: ScenarioConfig, path: Path, *, resumed_at: int) -> None:
     training = config.training
     click.echo(
         f"{config.name}: {config.n_agents} learning vehicles, {training.algorithm}, "
-        f"seed {training.seed}, {training.total_steps:,} simulation steps over {training.replicas} replicas"
+        f"seed {training.seed}, {training.total_steps:,} simulation steps "
+        f"over {training.replicas} replicas"
     )
     click.echo(f"run directory: {path}")
     if resumed_at:

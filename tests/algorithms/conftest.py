@@ -69,6 +69,7 @@ class Line:
             truncated=never.clone(),
             active=~never,
             links=self.links,
+            next_links=self.links,
         )
 
     def update(self, rollout: Rollout, seed: int = 2, progress: float = 0.0) -> dict[str, float]:

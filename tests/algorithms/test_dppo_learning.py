@@ -40,7 +40,7 @@ def linear_rollout(one, draw: torch.Generator, replicas: int = 32, steps: int = 
     truncated = never.clone()
     truncated[:, -1] = True
     fields = [torch.stack(column, dim=1) for column in zip(*columns, strict=True)]
-    return Rollout(*fields, never, truncated, ~never, one.links)
+    return Rollout(*fields, never, truncated, ~never, one.links, one.links)
 
 
 def cost(policy: Callable[[Tensor], Tensor], x: Tensor) -> float:
@@ -103,7 +103,7 @@ def coordination_rollout(one, draw: torch.Generator, replicas: int = 64) -> Roll
     agree = (action[..., :1] == action[..., 1:]).float()
     reward = agree * (0.5 + 0.5 * (action == state))
     over = torch.ones(replicas, steps, dtype=torch.bool)
-    return Rollout(obs, action, log_prob, reward, obs, over, ~over, over, one.links)
+    return Rollout(obs, action, log_prob, reward, obs, over, ~over, over, one.links, one.links)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -63,7 +63,6 @@ def test_the_clock_starts_after_the_warm_up(open_array: OpenArray) -> None:
         assert env.states.time == pytest.approx(0.5)
 
 
-@pytest.mark.xfail(strict=True, reason="75 s are too few: the speeds spread by 0.3 to 1 m/s only")
 def test_the_warm_up_leaves_a_stop_and_go_wave(open_array: OpenArray) -> None:
     env = open_array("ring_wave", replicas=4)
     env.reset()

@@ -42,13 +42,21 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         make_driver(str(tmp_path))
 
 
-@pytest.mark.parametrize("value", [4.0, -1.0, 0.5])
-def test_a_constant_that_is_no_choice_is_refused(value: float) -> None:
-    config = load_scenario("catchup", ["episode.steps=5"])
-    with pytest.raises(TrafficRLError, match=r"constant:.*'catchup' has choices 0 to 3"):
+@pytest.mark.parametrize(
+    ("scenario", "value", "message"),
+    [
+        ("catchup", 4.0, "'catchup' has choices 0 to 3"),
+        ("catchup", -1.0, "'catchup' has choices 0 to 3"),
+        ("catchup", 0.5, "'catchup' has choices 0 to 3"),
+        ("ring", -5.0, "'ring' takes -1 to 1 m/s2"),
+    ],
+)
+def test_a_constant_that_is_no_action_is_refused(scenario: str, value: float, message: str) -> None:
+    config = load_scenario(scenario, ["episode.steps=5"])
+    with pytest.raises(TrafficRLError, match=f"constant:{value:g}: .*{message}"):
         run_episodes(ConstantDriver(value), config, episodes=1)
     # The simulation of the refused evaluation does not stay behind.
-    assert len(run_episodes(ConstantDriver(3.0), config, episodes=1)) == 1
+    assert len(run_episodes(ConstantDriver(0.0), config, episodes=1)) == 1
 
 
 @pytest.mark.parametrize(
@@ -56,7 +64,6 @@ def test_a_constant_that_is_no_choice_is_refused(value: float) -> None:
     [
         ("constant:0.5", ["start.speed_mps=2"], 2.05),
         ("constant:-0.5", ["start.speed_mps=2"], 1.95),
-        ("constant:-5", ["start.speed_mps=2"], 1.9),  # clipped to the action's bounds
         ("idm:max_acceleration=0.5", [], 0.05 * (1 - (2 / (260 / 22 - 5)) ** 2)),
         ("ovm:alpha=0.0,beta=0.0", ["start.speed_mps=2"], 2.0),
     ],

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pytest
 
 from trafficrl import load_scenario
+from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.evaluation.drivers import ConstantDriver, make_driver
 from trafficrl.evaluation.evaluate import METRICS, report, run_episodes, summarize
 from trafficrl.evaluation.statistics import bootstrap_interval
-from trafficrl.training.episodes import EpisodeSummary
+from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
 
 
 def episodes(
@@ -112,6 +114,24 @@ def test_speeds_are_those_of_the_last_third_and_of_all_vehicles() -> None:
     assert episode.mean_speed_mps == pytest.approx(both[:, 20:].mean(), rel=0.01)
     assert episode.speed_std_mps == pytest.approx(both[:, 20:].std(), rel=0.01)
     assert episode.mean_speed_episode_mps == pytest.approx(both.mean(), rel=0.01)
+
+
+def test_an_episode_is_as_long_as_it_was_driven() -> None:
+    """A collision after 37 steps, within an interval of 5."""
+    config = load_scenario("ring", ["start.jitter_m=0", "simulation.speed_mode=0"])
+    action = np.zeros((1, 22, 1))
+    action[0, 3] = 1.0
+    with closing(ArrayEnv(config)) as env:
+        env.reset()
+        recorder = EpisodeRecorder(env)
+        recorder.begin()
+        while not env.done:
+            ended = recorder.add(env.step(action))
+    (episode,) = ended
+    assert (episode.steps, episode.collisions) == (37, 2)
+    # v = 0.1 k after k steps at 1 m/s2, one of 22 agents.
+    expected = sum(4 * 0.1 * k / 20 - 4 for k in range(1, 38)) / 22
+    assert episode.return_ == pytest.approx(expected)
 
 
 def test_collisions_count_vehicles_and_end_the_episode() -> None:

@@ -112,7 +112,7 @@ def test_replicas_are_separate_and_have_their_own_lengths(tmp_path: Path) -> Non
     assert all(link.attrib["from"][:3] == link.attrib["to"][:3] for link in links)
 
 
-@pytest.mark.parametrize("config", [ring(lanes=2), figure_eight(lanes=2)])
+@pytest.mark.parametrize("config", [ring(lanes=2)])
 def test_courses_close_without_dead_ends(config: Any, tmp_path: Path) -> None:
     network = build_network(config, directory=tmp_path)
     edges = network.courses[0].edges
@@ -237,7 +237,6 @@ def test_unwritable_cache_falls_back_but_a_given_directory_does_not(
     ("config", "keys", "message"),
     [
         (ring(length_m=20.0, lanes=8), {}, "at most 1"),
-        (figure_eight(radius_m=10.0, lanes=4), {}, "at most 3"),
         (ring(), {"replicas": 2, "lengths": [260.0]}, "1 lengths given"),
         (ring(), {"lengths": [-1.0]}, "at least 20 m"),
         (ring(), {"lengths": [float("nan")]}, "at least 20 m"),

@@ -67,10 +67,7 @@ def test_a_vehicle_drives_what_is_commanded_by_the_trapezoid_rule(prepare: Prepa
         assert (speeds[0], distances[0]) == pytest.approx((last, driven), abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [0, pytest.param(1, marks=pytest.mark.xfail(strict=True, reason="SUMO's accel of 2.6 m/s2"))],
-)
+@pytest.mark.parametrize("mode", [0, 1])
 def test_a_free_vehicle_takes_up_any_speed_at_once(mode: int, prepare: Prepare) -> None:
     traffic = prepare("ring", f"simulation.speed_mode={mode}").load()
     traffic.place(np.array([100.0]))
@@ -112,7 +109,6 @@ def test_nobody_vanishes_or_jumps_after_a_collision(prepare: Prepare) -> None:
     assert (np.delete(distances, 1) == 0).all()
 
 
-@pytest.mark.xfail(strict=True, reason="SUMO counts every gap below min_gap_m as a collision")
 def test_a_collision_is_an_overlap_and_no_small_gap(prepare: Prepare) -> None:
     traffic = prepare("ring", "simulation.speed_mode=0").load()
     traffic.place(np.array([100.0, 90.0]))

@@ -66,7 +66,7 @@ class Training:
         directory = (
             RunDirectory.open(self.path)
             if resume
-            else RunDirectory.create(self.path, self.config, {})
+            else RunDirectory(self.path).create(self.config, {})
         )
         trainer = Trainer(directory.scenario(), directory)
         try:

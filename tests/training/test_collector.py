@@ -22,7 +22,7 @@ def trainer(training) -> Iterator[Callable[..., Trainer]]:
 
         def make(task: str = "ring", *overrides: str) -> Trainer:
             run = training("run", task, *overrides)
-            directory = RunDirectory.create(run.path, run.config, {})
+            directory = RunDirectory(run.path).create(run.config, {})
             return stack.enter_context(closing(Trainer(run.config, directory)))
 
         yield make

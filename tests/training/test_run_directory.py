@@ -13,7 +13,7 @@ from trafficrl.training.run_directory import RunDirectory, default_path
 
 
 def create(path: Path, *overrides: str) -> RunDirectory:
-    return RunDirectory.create(path, load_scenario("ring", overrides), {"algorithm": "dppo"})
+    return RunDirectory(path).create(load_scenario("ring", overrides), {"algorithm": "dppo"})
 
 
 def refusal(path: Path) -> str:
@@ -141,5 +141,5 @@ def test_metrics_are_json_lines(tmp_path: Path) -> None:
 
 
 def test_the_default_path_names_scenario_algorithm_and_seed() -> None:
-    path = default_path(Path("runs"), load_scenario("ring"), "dppo", 3)
+    path = default_path(Path("runs"), load_scenario("ring", ["training.seed=3"]))
     assert path.parent == Path("runs/ring") and path.name.startswith("dppo-3-")

@@ -98,7 +98,9 @@ class TrafficWorld:
         return tuple(combinations(self._network.courses[0].crossings, 2))
 
     def close(self) -> None:
+        """End the simulation; the next reset starts another."""
         self._simulation.close()
+        self._loaded = False
         self._directory.cleanup()
 
     # ------------------------------------------------------------------

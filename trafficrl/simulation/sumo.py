@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
-import os
+import itertools
 import subprocess
 import weakref
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,9 @@ from trafficrl.simulation.networks import BuiltNetwork, sumo_program
 from trafficrl.types import FloatArray, IntArray
 
 VEHICLE_TYPE = "car"
+UNBOUNDED_ACCELERATION = 50.0  # m/s2
 LEADER_LOOK_AHEAD = 200.0  # m, where SUMO is asked for leaders
+_labels = itertools.count()
 _in_process: weakref.ReferenceType[SumoSimulation] | None = None
 
 
@@ -89,7 +91,7 @@ class SumoSimulation:
             _in_process = weakref.ref(self)
         else:
             traci = _import("traci")
-            label = f"trafficrl-{os.getpid()}-{id(self)}"
+            label = f"trafficrl-{next(_labels)}"
             command = [str(sumo_program("sumo")), *options]
             with redirect_stdout(io.StringIO()):  # it tells of every try to connect
                 traci.start(command, label=label, stdout=subprocess.DEVNULL)
@@ -122,6 +124,8 @@ class SumoSimulation:
         types.setMinGap(VEHICLE_TYPE, self.config.min_gap_m)
         types.setTau(VEHICLE_TYPE, self.config.time_headway_s)
         types.setImperfection(VEHICLE_TYPE, 0.0)
+        # The safe speed would keep to it in every speed mode: bounds are ours.
+        types.setAccel(VEHICLE_TYPE, UNBOUNDED_ACCELERATION)
         types.setSpeedFactor(VEHICLE_TYPE, 1.0)
         types.setSpeedDeviation(VEHICLE_TYPE, 0.0)
         # Commands are bounded by us; initial speeds may lie above that bound.
@@ -177,7 +181,7 @@ class SumoSimulation:
             )
 
     def _remove_all(self) -> None:
-        present = self._api.vehicle.getIDList()
+        present = self._api.vehicle.getLoadedIDList()  # also those that wait for insertion
         for vehicle in present:
             self._api.vehicle.remove(vehicle)
         if present:
@@ -217,7 +221,10 @@ class SumoSimulation:
         return index, gap
 
     def collided(self) -> list[int]:
-        """Indices of the vehicles that overlap another one in this step."""
+        """Indices of the vehicles that touched another one in this step.
+
+        SUMO tells of a contact in the step in which it begins.
+        """
         if self._api.simulation.getCollidingVehiclesNumber() == 0:
             return []
         involved = {

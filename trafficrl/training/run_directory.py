@@ -39,8 +39,8 @@ class RunDirectory:
         self.latest = path / "latest.pt"
         self.best = path / "best.pt"
 
-    def create(self, config: ScenarioConfig, info: Mapping[str, Any]) -> None:
-        """Make a new run; refuses a directory that already holds something."""
+    def create(self, config: ScenarioConfig, info: Mapping[str, Any]) -> RunDirectory:
+        """Make a new run and return it; refuses a directory that already holds something."""
         path = self.path
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -54,6 +54,7 @@ class RunDirectory:
             raise TrafficRLError(
                 f"{path}: cannot be written ({error.strerror}; choose another --output)"
             ) from None
+        return self
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -92,7 +93,7 @@ class RunDirectory:
         """Append lines to ``episodes.csv``."""
         if not rows:
             return
-        new = not self.episodes_file.exists()
+        new = not self.episodes_file.exists() or self.episodes_file.stat().st_size == 0
         with open(self.episodes_file, "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             if new:
