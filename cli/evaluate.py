@@ -89,8 +89,11 @@ def _check_writable(path: Path) -> None:
     """Before minutes of simulation, not after them."""
     from trafficrl.errors import TrafficRLError
 
+    existed = path.exists()
     try:
         with open(path, "a", encoding="utf-8"):
             pass
     except OSError as error:
         raise TrafficRLError(f"{path}: cannot be written ({error.strerror})") from None
+    if not existed:
+        path.unlink()

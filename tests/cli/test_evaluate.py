@@ -103,10 +103,6 @@ def test_a_choice_is_constant_by_its_index(tmp_path: Path) -> None:
 
 # --- mistakes
 
-EMPTY_FILE = pytest.mark.xfail(
-    strict=True, reason="the check that --json can be written leaves an empty file"
-)
-
 
 @pytest.mark.parametrize(
     ("run", "message"),
@@ -114,15 +110,9 @@ EMPTY_FILE = pytest.mark.xfail(
         ("constant:abc", "constant:abc: 'abc' is not a number"),
         ("constant:", "constant:: '' is not a number"),
         ("constant:nan", "constant:nan: 'nan' is not a number"),
-        pytest.param(
-            "constant:7", "constant:7: scenario 'catchup' has choices 0 to 3", marks=EMPTY_FILE
-        ),
-        pytest.param(
-            "constant:1.5", "constant:1.5: scenario 'catchup' has choices 0 to 3", marks=EMPTY_FILE
-        ),
-        pytest.param(
-            "constant:-1", "constant:-1: scenario 'catchup' has choices 0 to 3", marks=EMPTY_FILE
-        ),
+        ("constant:7", "constant:7: scenario 'catchup' has choices 0 to 3"),
+        ("constant:1.5", "constant:1.5: scenario 'catchup' has choices 0 to 3"),
+        ("constant:-1", "constant:-1: scenario 'catchup' has choices 0 to 3"),
         ("idm:foo=1", "controller 'idm' has no parameter 'foo'"),
         ("idm:noise=loud", "'loud' is not a number"),
         ("idm:noise", "idm:noise: "),
@@ -199,7 +189,6 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, trained: Path, refused, d
     assert "best.pt: " in refused("evaluate", run)
 
 
-@pytest.mark.xfail(strict=True, reason="torch warns on stderr before the error")
 def test_a_file_of_another_program_is_refused_without_warnings(
     tmp_path: Path, trained: Path, process
 ) -> None:

@@ -116,7 +116,6 @@ def test_a_crash_costs_what_came_after_the_last_checkpoint(
     assert_same_end(run.run(resume=True), finished("ring"))
 
 
-@pytest.mark.xfail(strict=True, reason="rewind leaves an empty file, which gets no header")
 def test_a_crash_while_the_first_episode_is_logged_leaves_a_header_in_the_end(
     finished, training
 ) -> None:

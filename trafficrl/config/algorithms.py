@@ -5,11 +5,13 @@ They stand apart from the algorithms so that reading a scenario needs no torch.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from trafficrl.config.base import Section
+
+Width = Annotated[int, Field(ge=1)]
 
 
 class PPOSettings(Section):
@@ -40,8 +42,8 @@ class PPOSettings(Section):
     normalize_values: bool = Field(
         True, description="critics predict returns in units of their running mean and spread"
     )
-    policy_hidden: list[int] = Field([64, 64], description="widths of the hidden layers")
-    value_hidden: list[int] = Field([64, 64], description="widths of the hidden layers")
+    policy_hidden: list[Width] = Field([64, 64], description="widths of the hidden layers")
+    value_hidden: list[Width] = Field([64, 64], description="widths of the hidden layers")
     activation: Literal["relu", "tanh"] = "tanh"
     initial_action_mean: float = Field(
         0.0, description="mean action of the fresh policy, in units of the action"

@@ -48,7 +48,7 @@ def agent_spec(env: ArrayEnv, value_hops: int) -> AgentSpec:
 def checked_device(device: str) -> str:
     """``device`` if torch has it; a clear error otherwise."""
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
         raise TrafficRLError(
