@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,14 +73,14 @@ def train(
     if resume is not None:
         run = RunDirectory.open(resume)
         config = run.scenario()
-        device = device or str(run.info().get("device", "cpu"))
+        device = str(run.info().get("device", "cpu")) if device is None else device
     else:
         assert scenario is not None
         keys = {"algorithm": algorithm, "seed": seed, "total_steps": total_steps}
         flags = [f"training.{key}={value}" for key, value in keys.items() if value is not None]
         config = load_scenario(scenario, [*overrides, *flags])
         run = RunDirectory(output or default_path(Path("runs"), config))
-        device = device or "cpu"
+        device = "cpu" if device is None else device
     new_writer = _tensorboard() if tensorboard else None
     # Before the directory is made: what cannot be trained should leave nothing behind.
     trainer = Trainer(config, run, device=device)
@@ -119,11 +120,11 @@ def _conclude(trainer: Trainer, path: Path) -> None:
     if trainer.stopped_early:
         click.echo(
             f"stopped at {trainer.sim_steps:,} steps and saved; go on with:\n"
-            f"  trafficrl train --resume {path}"
+            f"  trafficrl train --resume {shlex.quote(str(path))}"
         )
         if not trainer.run.best.exists():
             return
-    click.echo(f"evaluate the best policy with:\n  trafficrl evaluate {path}")
+    click.echo(f"evaluate the best policy with:\n  trafficrl evaluate {shlex.quote(str(path))}")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import datetime
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -104,16 +105,11 @@ class RunDirectory:
         """Drop what was logged after ``iteration``, which a resumed run does again."""
         for file in (self.metrics_file, self.timing_file):
             _keep_lines(file, lambda line: json.loads(line)["iteration"] <= iteration)
-        header_seen = False
-
-        def keep(line: str) -> bool:
-            nonlocal header_seen
-            if not header_seen:
-                header_seen = True
-                return True
-            return int(line.partition(",")[0]) <= iteration
-
-        _keep_lines(self.episodes_file, keep)
+        first = "iteration"  # of the header
+        _keep_lines(
+            self.episodes_file,
+            lambda line: (number := line.partition(",")[0]) == first or int(number) <= iteration,
+        )
 
 
 def default_path(root: Path, config: ScenarioConfig) -> Path:
@@ -134,7 +130,15 @@ def _keep_lines(file: Path, keep: Callable[[str], bool]) -> None:
         lines = list(stream)
     # A line that a crash cut short is of the iteration that is done again.
     whole = [line for line in lines if line.endswith("\n")]
-    file.write_text("".join(filter(keep, whole)), encoding="utf-8", newline="")
+    try:
+        kept = "".join(filter(keep, whole))
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(
+            f"{file}: a line of it is damaged (remove the file to go on)"
+        ) from None
+    temporary = file.with_name(f".{file.name}.partial")
+    temporary.write_text(kept, encoding="utf-8", newline="")
+    os.replace(temporary, file)
 
 
 def _versions() -> dict[str, Any]:
