@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,10 +31,12 @@ def shown_commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the checkout's scenarios and a trained ring at runs/ring."""
+    """A folder with the checkout's scenarios and the runs that the pages speak of."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "scenarios").symlink_to(ROOT / "scenarios")
     run(["train", "ring", "--output", "runs/ring"], folder)
+    run(["train", "catchup", "--output", "runs/catchup-0"], folder)
+    shutil.copytree(folder / "runs/ring", folder / "runs/ring-0")
     return folder
 
 
@@ -67,3 +70,17 @@ def test_a_shown_command_runs(command: str, workplace: Path) -> None:
     if "--output" in arguments:
         arguments[arguments.index("--output") + 1] += "-again"
     run(arguments, workplace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_shown_python_runs(page: Path, tmp_path: Path) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S):
+        done = subprocess.run(
+            [sys.executable, "-c", block],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
