@@ -18,7 +18,13 @@ def ring(base: str, tmp_path) -> ScenarioConfig:
     return load_scenario(path)
 
 
-PLATOON = ["start={kind: platoon, headway_m: 20}", "network={kind: road, length_m: 130}"]
+# One second at 1 m/s, behind the 10 m that stay free.
+PLATOON = [
+    "start={kind: platoon, headway_m: 20, speed_mps: 1}",
+    "network={kind: road, length_m: 145}",
+    "simulation.max_speed_mps=1",
+    "episode.steps=10",
+]
 
 
 @pytest.mark.parametrize(
@@ -42,13 +48,33 @@ PLATOON = ["start={kind: platoon, headway_m: 20}", "network={kind: road, length_
         ),
         (
             ["vehicles.0.count=4", *PLATOON],
-            "vehicles: a platoon of 7 vehicles is up to 155 m long and does not fit a road "
-            "of 130 m",
+            "vehicles: a platoon of 7 vehicles is up to 165 m long and does not fit a road "
+            "of 145 m",
         ),
         (
             [*PLATOON, "start.first_headway_factor=[1, 3]"],
-            "vehicles: a platoon of 5 vehicles is up to 145 m long and does not fit a road "
-            "of 130 m",
+            "vehicles: a platoon of 5 vehicles is up to 155 m long and does not fit a road "
+            "of 145 m",
+        ),
+        (
+            [*PLATOON, "episode.steps=310"],
+            "network.length_m: 145 m can end before the episode does (at 1 m/s it takes 146 m)",
+        ),
+        (
+            ["start.jitter_m=8"],
+            "start.jitter_m: 8 m lets vehicles overlap (at most 7.5)",
+        ),
+        (
+            ["warmup={controller: idm, duration_s: 1, parameters: {nois: 0.2}}"],
+            "warmup.parameters: controller 'idm' has no parameter 'nois'",
+        ),
+        (
+            ["vehicles.1.controller=imd"],
+            "vehicles.1.controller: unknown controller 'imd'",
+        ),
+        (
+            ["observation.0={feature: relative_speed_error}"],
+            "observation.0: 'relative_speed_error' needs a first vehicle",
         ),
         (
             ["start={kind: platoon}"],
