@@ -61,6 +61,10 @@ PLATOON = [
             "network.length_m: 145 m can end before the episode does (at 1 m/s it takes 146 m)",
         ),
         (
+            ["graph.conflict_distance_m=50"],
+            "graph.conflict_distance_m: a ring has no crossing",
+        ),
+        (
             ["start.jitter_m=8"],
             "start.jitter_m: 8 m lets vehicles overlap (at most 7.5)",
         ),

@@ -45,6 +45,7 @@ def check_scenario(config: ScenarioConfig) -> None:
         *_check_times(config),
         *_check_controllers(config),
         *_check_room(config),
+        *_check_graph(config),
         *_check_terms(config),
         *_check_algorithm(config),
     ]
@@ -147,6 +148,15 @@ def _check_room(config: ScenarioConfig) -> Iterator[Problem]:
                     ("start", "jitter_m"),
                     f"{start.jitter_m:g} m lets vehicles overlap (at most {free / 2:.3g})",
                 )
+
+
+def _check_graph(config: ScenarioConfig) -> Iterator[Problem]:
+    crosses = isinstance(config.network, FigureEightNetwork)
+    if config.graph.conflict_distance_m is not None and not crosses:
+        yield (
+            ("graph", "conflict_distance_m"),
+            f"a {_name(config.network.kind)} has no crossing (leave it out)",
+        )
 
 
 def _check_platoon(config: ScenarioConfig, road_length: float) -> Iterator[Problem]:
