@@ -12,6 +12,7 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 
 from trafficrl import make_env
 from trafficrl.envs import TrafficEnv
+from trafficrl.errors import TrafficRLError
 
 OpenEnv = Callable[..., TrafficEnv]
 StepResult = tuple[dict[str, Any], ...]
@@ -196,3 +197,14 @@ def test_vehicle_graph_with_conflicts_changes_as_vehicles_approach_the_crossing(
         assert nx.utils.edges_equal(env.vehicle_graph().graph.edges, expected.edges)
         seen.add(frozenset(expected.edges))
     assert len(seen) > 3
+
+
+def test_without_an_episode_there_is_nothing_to_step_or_to_see(open_env: OpenEnv) -> None:
+    env = open_env("ring")
+    actions = {agent: env.action_space(agent).sample() for agent in env.possible_agents}
+    with pytest.raises(TrafficRLError, match="call reset first"):
+        env.step(actions)
+    env.reset()
+    env.close()
+    with pytest.raises(TrafficRLError, match="call reset first"):
+        env.vehicle_graph()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,10 @@ def test_metrics_are_json_lines(tmp_path: Path) -> None:
 def test_the_default_path_names_scenario_algorithm_and_seed() -> None:
     path = default_path(Path("runs"), load_scenario("ring", ["training.seed=3"]))
     assert path.parent == Path("runs/ring") and path.name.startswith("dppo-3-")
+
+
+def test_a_folder_of_runs_stands_for_its_newest(tmp_path: Path) -> None:
+    for index, name in enumerate(("b", "c", "a")):
+        run = create(tmp_path / name)
+        os.utime(run.info_file, (index, index))
+    assert RunDirectory.open(tmp_path).path == tmp_path / "a"

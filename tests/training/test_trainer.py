@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from trafficrl.training.checkpoint import load_checkpoint
+from trafficrl.training.trainer import Progress, Trainer
 
 RESULTS = ("metrics.jsonl", "episodes.csv")
 
@@ -181,3 +182,14 @@ def test_progress_is_told_after_every_update(training) -> None:
 def test_a_graph_by_range_trains(training: Callable, graph: list[str]) -> None:
     run = training("range", "ring", "training.total_steps=160", *graph).run()
     assert all(row["value_loss"] > 0 for row in updates(run.path))
+
+
+def test_a_crash_after_any_update_loses_nothing_before_it(training) -> None:
+    run = training("crashed")
+
+    def crash(trainer: Trainer, progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.run(crash)
+    assert load_checkpoint(run.path / "latest.pt")["iteration"] == 1

@@ -38,6 +38,13 @@ def make_controller(name: str, parameters: Mapping[str, float] | None = None) ->
         raise ScenarioError(str(error)) from None
 
 
+def require_not_negative(**values: float) -> None:
+    """``ValueError`` that names the first value below 0."""
+    for name, value in values.items():
+        if not value >= 0:
+            raise ValueError(f"{name} is {value:g} (should be 0 or more)")
+
+
 def require_positive(**values: float) -> None:
     """``ValueError`` that names the first value that is not above 0."""
     for name, value in values.items():

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from trafficrl.controllers.base import CONTROLLERS, Controller, require_positive
+from trafficrl.controllers.base import (
+    CONTROLLERS,
+    Controller,
+    require_not_negative,
+    require_positive,
+)
 from trafficrl.types import FloatArray, VehicleStates
 
 
@@ -36,7 +41,9 @@ class IDM(Controller):
             desired_speed=desired_speed,
             max_acceleration=max_acceleration,
             comfortable_braking=comfortable_braking,
+            exponent=exponent,
         )
+        require_not_negative(time_headway=time_headway, min_gap=min_gap, noise=noise)
         self.desired_speed = desired_speed
         self.time_headway = time_headway
         self.min_gap = min_gap

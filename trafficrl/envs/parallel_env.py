@@ -62,6 +62,7 @@ class TrafficEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]  # pettingzo
         self.array_env = ArrayEnv(config, replicas=1, seed=seed)
         self.possible_agents = list(self.array_env.agent_names)
         self.agents: list[str] = []
+        self._running = False
         low, high = _bounds(config)
         self._observation_space = spaces.Box(low, high, dtype=np.float32)
         n_agents = len(self.possible_agents)
@@ -87,6 +88,7 @@ class TrafficEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]  # pettingzo
             self.array_env.seed(seed)
         self._obs = self.array_env.reset()[0]
         self.agents = list(self.possible_agents)
+        self._running = True
         return self._by_agent(), self._infos(None)
 
     def step(
@@ -98,6 +100,7 @@ class TrafficEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]  # pettingzo
         dict[str, bool],
         dict[str, dict[str, Any]],
     ]:
+        self._require_reset()
         if not self.agents:
             return {}, {}, {}, {}, {}
         step = self.array_env.step(self._ordered(actions)[None])
@@ -115,6 +118,7 @@ class TrafficEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]  # pettingzo
 
     def vehicle_graph(self) -> VehicleGraph:
         """Who can talk to whom in the present states."""
+        self._require_reset()
         return self.array_env.vehicle_graphs()[0]
 
     def render(self) -> None:
@@ -122,6 +126,11 @@ class TrafficEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]  # pettingzo
 
     def close(self) -> None:
         self.array_env.close()
+        self._running = False
+
+    def _require_reset(self) -> None:
+        if not self._running:
+            raise TrafficRLError("the environment has no episode under way (call reset first)")
 
     def _ordered(self, actions: dict[str, Any]) -> NDArray[Any]:
         """The actions in agent order (N, ...); a number stands for a vector of one."""

@@ -14,7 +14,7 @@ from trafficrl.algorithms import ALGORITHMS, Algorithm
 from trafficrl.config import ScenarioConfig
 from trafficrl.controllers import CONTROLLERS, Controller, make_controller
 from trafficrl.envs.array_env import ArrayEnv, Step
-from trafficrl.errors import CheckpointError, TrafficRLError
+from trafficrl.errors import CheckpointError, ScenarioError, TrafficRLError
 from trafficrl.training.checkpoint import load_checkpoint
 from trafficrl.training.links import LinkTracker
 from trafficrl.training.run_directory import RunDirectory
@@ -69,6 +69,7 @@ class LearnedDriver:
                     f"{self._run.path}: cannot drive scenario '{env.config.name}': its {what} is "
                     f"not that of '{trained.name}', on which the run was trained"
                 )
+        torch.set_num_threads(trained.training.torch_threads)
         name = self._content.get("algorithm")
         if name not in ALGORITHMS:
             raise CheckpointError(f"{self._path}: unknown algorithm {name!r}")
@@ -131,7 +132,10 @@ def make_driver(text: str, checkpoint: str = "best") -> tuple[Driver, ScenarioCo
         return ConstantDriver(_number(text, rest)), None
     drivers = sorted(set(CONTROLLERS) - NO_DRIVERS)
     if name in drivers:
-        return ControllerDriver(make_controller(name, _parameters(text, rest))), None
+        try:
+            return ControllerDriver(make_controller(name, _parameters(text, rest))), None
+        except ScenarioError as error:
+            raise TrafficRLError(f"{text}: {error}") from None
     path = Path(text)
     if not path.exists():
         raise TrafficRLError(
@@ -146,9 +150,11 @@ def make_driver(text: str, checkpoint: str = "best") -> tuple[Driver, ScenarioCo
 
 
 def _parameters(text: str, rest: str) -> dict[str, float]:
-    parameters = {}
+    parameters: dict[str, float] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
+        if key in parameters:
+            raise TrafficRLError(f"{text}: '{key}' is given twice")
         parameters[key] = _number(text, value)
     return parameters
 

@@ -167,7 +167,7 @@ def _configuration(name: str, demo: _Demo, has_additional: bool) -> str:
         "input": {**files},
         "time": {"begin": 0, "end": demo.duration, "step-length": 0.1},
         "processing": {
-            "step-method.ballistic": str(demo.network.kind == "road").lower(),
+            "step-method.ballistic": "true",
             "collision.action": "warn",
             "collision.check-junctions": "true",
             "time-to-teleport": -1,

@@ -59,10 +59,16 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """An existing run; ``CheckpointError`` if it is not one."""
-        run = cls(path)
+        """An existing run, or the newest one in a folder of runs.
+
+        Raises ``CheckpointError`` if there is none.
+        """
         if not path.is_dir():
             raise CheckpointError(f"{path}: no such run directory")
+        run = cls(path)
+        runs = [file.parent for file in path.glob("*/run.json")]
+        if runs and not run.scenario_file.exists():
+            run = cls(max(runs, key=lambda one: (one / "run.json").stat().st_mtime))
         for needed in (run.scenario_file, run.info_file):
             if not needed.is_file():
                 raise CheckpointError(f"{path}: not a run directory (it has no {needed.name})")

@@ -28,7 +28,7 @@ class Progress:
 
     sim_steps: int
     total_steps: int
-    steps_per_second: float
+    steps_per_second: float  # since the training was started or resumed
     metrics: dict[str, float]  # of this update
     validation: dict[str, float] | None  # where this update was followed by one
 
@@ -91,6 +91,7 @@ class Trainer:
     def train(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> None:
         """Go on until ``total_steps`` or ``stop``."""
         total = self.config.training.total_steps
+        begun, begun_at = time.perf_counter(), self.sim_steps
         while self.sim_steps < total and not self._stop:
             started = time.perf_counter()
             collected = self.collector.collect(self._next_rollout())
@@ -104,6 +105,7 @@ class Trainer:
             metrics = self._log(collected, losses)
             due = self.sim_steps - self._validated_at >= self.config.training.validate_every_steps
             validation = self._validate() if due or self.sim_steps >= total else None
+            self.save(self.run.latest.name)
             seconds = time.perf_counter() - started
             self.run.log_timing(
                 {
@@ -111,12 +113,11 @@ class Trainer:
                     "sim_steps": self.sim_steps,
                     "collect_s": collect_seconds,
                     "update_s": update_seconds,
-                    "validate_s": seconds - collect_seconds - update_seconds,
+                    "validate_and_save_s": seconds - collect_seconds - update_seconds,
                 }
             )
-            rate = collected.sim_steps / seconds
+            rate = (self.sim_steps - begun_at) / (time.perf_counter() - begun)
             on_progress(Progress(self.sim_steps, total, rate, metrics, validation))
-        self.save(self.run.latest.name)
 
     def close(self) -> None:
         """End the simulation."""
@@ -170,7 +171,6 @@ class Trainer:
         if self._best is None or score > self._best:
             self._best = score
             self.save(self.run.best.name)
-        self.save(self.run.latest.name)
         return figures
 
     def _validation_episodes(self) -> list[EpisodeSummary]:
