@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from trafficrl.config import load_scenario
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # As shown, but short: the figures are not what is tested here.
@@ -84,3 +86,11 @@ def test_shown_python_runs(page: Path, tmp_path: Path) -> None:
             timeout=120,
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_shown_scenarios_load(tmp_path: Path) -> None:
+    for page in PAGES:
+        for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.M | re.S):
+            path = tmp_path / "shown.yaml"
+            path.write_text(block)
+            assert load_scenario(path).n_agents > 0
