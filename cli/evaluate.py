@@ -54,6 +54,7 @@ def evaluate(
     from trafficrl.config import load_scenario
     from trafficrl.evaluation.drivers import make_driver
     from trafficrl.evaluation.evaluate import report, run_episodes
+    from trafficrl.training.run_directory import RunDirectory
 
     driver, trained_on = make_driver(run, checkpoint)
     if scenario is not None:
@@ -65,7 +66,9 @@ def evaluate(
     if json_file is not None:
         _check_writable(json_file)
     summaries = run_episodes(driver, config, episodes=episodes, seed=seed)
-    result = report(run, config, summaries, seed=seed, overrides=overrides)
+    # A folder of runs stands for its newest one: say which.
+    name = run if trained_on is None else str(RunDirectory.open(Path(run)).path)
+    result = report(name, config, summaries, seed=seed, overrides=overrides)
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     _print(result)

@@ -47,7 +47,6 @@ def make_states(
         collided=false,
         target_speed=zeros,
         path_length=np.full(len(leader), path_length),
-        length=5.0,
     )
 
 

@@ -45,7 +45,6 @@ class VehicleStates:
     collided: BoolArray
     target_speed: FloatArray  # m/s, v* of the task; NaN where it has none
     path_length: FloatArray  # (B,) m of the loop, inf on an open road
-    length: float  # m, of one vehicle
 
     def with_replicas_of(self, other: VehicleStates, replicas: BoolArray) -> VehicleStates:
         """These states, with those of ``other`` in the replicas (B,) of the mask."""

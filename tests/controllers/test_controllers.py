@@ -36,7 +36,6 @@ def pair(speed: float, leader_speed: float, headway: float, time: float = 0.0) -
         collided=false,
         target_speed=zeros,
         path_length=np.array([FREE]),
-        length=5.0,
     )
 
 

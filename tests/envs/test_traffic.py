@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.types import VEHICLE_LENGTH
 
 OpenArray = Callable[..., ArrayEnv]
 
@@ -24,7 +25,7 @@ def test_lengths_are_drawn_for_each_replica_and_episode(open_array: OpenArray) -
         env.reset()
         lengths = env.states.path_length
         # Ring and traffic have that length: headways and vehicles fill it.
-        occupied = (env.states.headway + env.states.length).sum(axis=1)
+        occupied = (env.states.headway + VEHICLE_LENGTH).sum(axis=1)
         np.testing.assert_allclose(occupied, lengths, rtol=0, atol=1e-6)
         drawn += lengths.tolist()
     assert min(drawn) >= 220
@@ -43,7 +44,7 @@ def test_vehicles_circulate_on_drawn_lengths(open_array: OpenArray) -> None:
         while not env.done:
             env.step(np.full((2, 22, 1), 0.3))
         assert (env.states.distance > env.states.path_length[:, None]).all()
-        occupied = (env.states.headway + env.states.length).sum(axis=1)
+        occupied = (env.states.headway + VEHICLE_LENGTH).sum(axis=1)
         np.testing.assert_allclose(occupied, env.states.path_length, rtol=0, atol=1e-5)
 
 

@@ -80,7 +80,7 @@ def fill(network: BuiltNetwork, per_replica: int) -> list[Vehicle]:
             libsumo.route.add(f"from_{edge}", course.route_from(edge))
         for index in range(per_replica):
             start = course.drivable((index + 0.5) * course.length / per_replica)
-            edge, position = network.locate(replica, start)
+            edge, position = network.courses[replica].locate(start)
             name = f"{replica}_{index}"
             libsumo.vehicle.add(name, f"from_{edge}", departPos=f"{position:.6f}", departSpeed="0")
             vehicles.append(Vehicle(name, course, start))
@@ -140,9 +140,9 @@ def test_road_is_open_and_exact(tmp_path: Path) -> None:
     network = build_network(road(length_m=1234.5), directory=tmp_path)
     course = network.courses[0]
     assert (course.length, course.closed, network.additional_file) == (1234.5, False, None)
-    assert network.locate(0, 1234.5) == ("e0", 1234.5)
+    assert network.courses[0].locate(1234.5) == ("e0", 1234.5)
     with pytest.raises(ScenarioError, match="not on the road"):
-        network.locate(0, 1234.6)
+        network.courses[0].locate(1234.6)
 
 
 def test_west_to_east_has_right_of_way_in_the_figure_eight(

@@ -63,7 +63,10 @@ class DPPO:
 
         Without a generator the most probable actions, with log-probability 0.
         """
-        inputs = neighbourhood_inputs(obs.to(self.device), *links.to(self.device).policy)
+        index, mask = links.policy
+        inputs = neighbourhood_inputs(
+            obs.to(self.device), index.to(self.device), mask.to(self.device)
+        )
         if generator is None:
             action = self.policy.mode(inputs)
             log_prob = torch.zeros(action.shape[:2])

@@ -153,7 +153,6 @@ class TrafficWorld:
             collided=collided,
             target_speed=np.full(shape, np.nan),
             path_length=self._path_length,
-            length=VEHICLE_LENGTH,
         )
 
     def _place(self, rng: np.random.Generator) -> None:

@@ -76,14 +76,6 @@ class BuiltNetwork:
     additional_file: Path | None  # rerouters that keep vehicles on a closed course for ever
     courses: tuple[Course, ...]  # one per replica
 
-    def locate(self, replica: int, position_m: float) -> tuple[str, float]:
-        """Edge and lane position, m, for inserting a vehicle; see ``Course.locate``.
-
-        A position on an internal lane is moved to the nearer end of it;
-        ``courses[replica].drivable(position_m)`` is where the vehicle then is.
-        """
-        return self.courses[replica].locate(position_m)
-
 
 def read_courses(
     net_file: Path, edges: Sequence[Sequence[str]], closed: bool
