@@ -106,21 +106,63 @@ def random_graphs(draw: st.DrawFn) -> VehicleGraph:
 
 
 @settings(max_examples=60, deadline=None)
-@given(random_graphs(), st.integers(0, 13), st.none() | st.integers(1, 4))
-def test_sets_and_neighbourhoods_agree_with_networkx(
-    graph: VehicleGraph, k: int, limit: int | None
-) -> None:
+@given(random_graphs(), st.integers(0, 13))
+def test_sets_and_neighbourhoods_agree_with_networkx(graph: VehicleGraph, k: int) -> None:
     assert (graph.adjacency == graph.adjacency.T).all()
-    near = graph.neighbourhood(k, limit)
+    near = graph.neighbourhood(k)
     for i, members in enumerate(graph.k_hop_sets(k)):
         hops = nx.single_source_shortest_path_length(graph.graph, i, cutoff=k)
         assert members == set(hops)
         found = near.index[i][near.mask[i]].tolist()
-        assert found[0] == i and len(set(found)) == len(found) and set(found) <= members
-        assert len(found) == min(len(members), len(members) if limit is None else limit + 1)
-        kept = [hops[j] for j in found]
-        assert kept == sorted(hops.values())[: len(kept)], "nearer ones come first and are kept"
-        assert (near.index[i][~near.mask[i]] == i).all(), "padding is the agent itself"
+        assert found[0] == i and sorted(found) == sorted(members), "each member once"
+        assert (near.index[i][~near.mask[i]] == i).all(), "an empty slot is the agent itself"
+    assert near.mask[:, -1].any(), "the last slot is needed"
+
+
+def vehicles_ahead(graph: VehicleGraph, agent: int) -> list[int]:
+    """The vehicles that are met along the leaders, each once, the agent's own first."""
+    met = [int(graph.agents[agent])]
+    while (following := int(graph.leader[met[-1]])) >= 0 and following not in met:
+        met.append(following)
+    return met
+
+
+@settings(max_examples=60, deadline=None)
+@given(random_graphs(), st.integers(0, 13))
+def test_a_slot_means_the_same_for_every_agent(graph: VehicleGraph, k: int) -> None:
+    """Slots by walking along the leaders; the others by hops without gaps."""
+    slots, reach = graph.slots(k), min(k, len(graph.leader) - 1)
+    n = len(graph.names)
+    assert slots.shape == (n, 2 * reach + n)
+    ahead = [vehicles_ahead(graph, i) for i in range(n)]
+
+    def links(i: int, j: int) -> int:
+        vehicle = int(graph.agents[j])
+        return ahead[i].index(vehicle) if vehicle in ahead[i] else 99
+
+    for i, members in enumerate(graph.k_hop_sets(k)):
+        assert slots[i, 0] == i
+        expected: set[int] = {i}
+        for d in range(1, reach + 1):
+            at_front = [j for j in members if links(i, j) == d and links(j, i) >= d]
+            at_back = [j for j in members if links(j, i) == d and links(i, j) > d]
+            for candidates, taken in ((at_front, slots[i, 2 * d - 1]), (at_back, slots[i, 2 * d])):
+                assert taken in candidates if candidates else taken == -1
+            expected |= set(slots[i, 2 * d - 1 : 2 * d + 1].tolist()) - {-1}
+        others = slots[i, 2 * reach + 1 :]
+        count = len(members - expected)
+        assert set(others[:count].tolist()) == members - expected and (others[count:] == -1).all()
+        hops = nx.single_source_shortest_path_length(graph.graph, i)
+        kept = [hops[j] for j in others[:count].tolist()]
+        assert kept == sorted(kept), "nearer ones come first"
+
+
+@settings(max_examples=30, deadline=None)
+@given(random_graphs(), st.integers(0, 5), st.integers(1, 4))
+def test_max_neighbours_keeps_the_first_slots(graph: VehicleGraph, k: int, limit: int) -> None:
+    whole, limited = graph.neighbourhood(k), graph.neighbourhood(k, limit)
+    np.testing.assert_array_equal(limited.index, whole.index[:, : limit + 1])
+    np.testing.assert_array_equal(limited.mask, whole.mask[:, : limit + 1])
 
 
 # --- the order inside a neighbourhood
@@ -165,6 +207,7 @@ def test_the_order_holds_on_each_of_two_loops_side_by_side() -> None:
     leader = np.array([2, 0, 1, 6, 3, 4, 5])  # loops of three and of four vehicles
     near = order_graph(leader).neighbourhood(2)
     assert near.index.tolist()[:3] == [[0, 2, 1, 0], [1, 0, 2, 1], [2, 1, 0, 2]]
+    assert not near.mask[:3, 3].any() and near.mask[:3, :3].all() and near.mask[3:].all()
     assert near.index.tolist()[3:] == [[3, 6, 4, 5], [4, 3, 5, 6], [5, 4, 6, 3], [6, 5, 3, 4]]
 
 
@@ -172,14 +215,59 @@ def test_leader_and_follower_come_before_other_vehicles_of_the_same_hop() -> Non
     leader = np.array([-1, -1, 3, -1, 2])  # 4 -> 2 -> 3, others on roads of their own
     edges = np.array([[2, 0], [2, 1], [2, 4], [2, 3]])
     graph = VehicleGraph(names(5), edges, leader, np.arange(5))
-    assert graph.neighbourhood(1).index[2].tolist() == [2, 3, 4, 0, 1]
+    near = graph.neighbourhood(1)
+    assert near.index[2].tolist() == [2, 3, 4, 0, 1] and near.mask[2].all()
+    # The first vehicles of their roads have nobody ahead, and 2 is no follower of 0.
+    assert near.index[3].tolist() == [3, 3, 2, 3, 3]
+    assert near.mask[3].tolist() == [True, False, True, False, False]
+    assert near.index[0].tolist() == [0, 0, 0, 2, 0]
+    assert near.mask[0].tolist() == [True, False, False, True, False]
     assert graph.neighbourhood(1, max_neighbours=2).index[2].tolist() == [2, 3, 4]
 
 
-def test_the_first_and_last_of_a_platoon_are_padded() -> None:
+def test_the_first_and_last_of_a_platoon_have_an_empty_slot() -> None:
     near = order_graph(np.array([-1, 0, 1])).neighbourhood(1)
-    assert near.index.tolist() == [[0, 1, 0], [1, 0, 2], [2, 1, 2]]
-    assert near.mask.tolist() == [[True, True, False], [True] * 3, [True, True, False]]
+    assert near.index.tolist() == [[0, 0, 1], [1, 0, 2], [2, 1, 2]]
+    assert near.mask.tolist() == [[True, False, True], [True] * 3, [True, True, False]]
+
+
+def test_slots_in_a_platoon_are_those_inside_it() -> None:
+    near = order_graph(np.array([-1, 0, 1, 2])).neighbourhood(2)
+    taken = np.where(near.mask, near.index, -1)
+    # self, 1 ahead, 1 behind, 2 ahead, 2 behind
+    assert taken.tolist() == [
+        [0, -1, 1, -1, 2],
+        [1, 0, 2, -1, 3],
+        [2, 1, 3, 0, -1],
+        [3, 2, -1, 1, -1],
+    ]
+
+
+def test_of_two_followers_one_takes_the_slot_and_the_other_comes_after() -> None:
+    near = order_graph(np.array([-1, 0, 0])).neighbourhood(1)  # 1 and 2 both behind 0
+    taken = np.where(near.mask, near.index, -1)
+    assert taken.tolist() == [[0, -1, 1, 2], [1, 0, -1, -1], [2, 0, -1, -1]]
+
+
+def test_a_limit_counts_empty_slots() -> None:
+    near = order_graph(np.array([-1, 0, 1])).neighbourhood(1, max_neighbours=1)
+    assert near.index.tolist() == [[0, 0], [1, 0], [2, 1]]
+    assert near.mask.tolist() == [[True, False], [True, True], [True, True]]
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "pattern"),
+    [
+        (2, 1, [0, -1]),
+        (3, 1, [0, -1, 1]),
+        (4, 2, [0, -1, 1, -2]),  # 2 ahead is 2 behind
+        (5, 4, [0, -1, 1, -2, 2]),
+    ],
+)
+def test_on_a_short_loop_everyone_is_met_once(n: int, k: int, pattern: list[int]) -> None:
+    near = order_graph(ring_leader(n)).neighbourhood(k)
+    assert near.mask.all()
+    assert near.index.tolist() == [[(i + step) % n for step in pattern] for i in range(n)]
 
 
 # --- edge cases
@@ -233,7 +321,10 @@ def test_human_drivers_between_agents_break_links_but_not_the_order() -> None:
     graph = order_graph(leader, agents)
     assert links(graph) == {frozenset({1, 2}), frozenset({3, 0})}
     wide = VehicleGraph(names(4), np.array([[2, 0], [2, 1], [2, 3]]), leader, agents)
-    assert wide.neighbourhood(1).index[2].tolist() == [2, 1, 3, 0], "1, 2 and 3 links away"
+    near = wide.neighbourhood(1)
+    # Vehicle 1 is ahead of vehicle 2; 3, behind it, is no agent; 4 and 5 come after by distance.
+    assert near.index[2].tolist() == [2, 1, 2, 3, 0]
+    assert near.mask[2].tolist() == [True, True, False, True, True]
 
 
 def test_range_edges_are_straight_lines_and_skip_vehicles_that_are_nowhere() -> None:
@@ -355,19 +446,26 @@ def test_only_leader_follower_edges_are_static() -> None:
 
 def test_stacked_neighbourhoods_are_each_replicas_own() -> None:
     graphs = [order_graph(np.array([-1, 0, 1])), order_graph(ring_leader(3))]
-    near = padded_neighbourhoods(graphs, k=1, width=4)
-    assert near.index.shape == near.mask.shape == (2, 3, 4)
+    near = padded_neighbourhoods(graphs, k=1)
+    assert near.index.shape == near.mask.shape == (2, 3, 5)
     assert near.index.dtype == np.int64 and near.mask.dtype == np.bool_
-    assert near.index[0].tolist() == [[0, 1, 0, 0], [1, 0, 2, 1], [2, 1, 2, 2]]
+    assert near.index[0].tolist() == [[0, 0, 1, 0, 0], [1, 0, 2, 1, 1], [2, 1, 2, 2, 2]]
     assert near.mask.sum(axis=-1).tolist() == [[2, 3, 2], [3, 3, 3]]
     for b, graph in enumerate(graphs):
         own = graph.neighbourhood(1)
         np.testing.assert_array_equal(near.index[b, :, : own.index.shape[1]], own.index)
+    assert padded_neighbourhoods(graphs, k=1, max_neighbours=2).index.shape == (2, 3, 3)
 
 
-def test_too_little_room_for_neighbours_is_refused() -> None:
-    graphs = [order_graph(np.array([-1, 0, 1]))]
-    with pytest.raises(ScenarioError, match=r"max_neighbours: cav_1 has 2 neighbours .* at most 1"):
-        padded_neighbourhoods(graphs, k=1, width=2)
-    limited = padded_neighbourhoods(graphs, k=1, width=2, max_neighbours=1)
-    assert limited.index.tolist() == [[[0, 1], [1, 0], [2, 1]]]
+@settings(max_examples=60, deadline=None)
+@given(random_graphs(), st.integers(0, 13), st.none() | st.integers(1, 4))
+def test_padding_leaves_room_for_every_neighbour_there_may_be(
+    graph: VehicleGraph, k: int, limit: int | None
+) -> None:
+    own, padded = graph.neighbourhood(k, limit), padded_neighbourhoods([graph], k, limit)
+    width = own.index.shape[1]
+    np.testing.assert_array_equal(padded.index[0, :, :width], own.index)
+    np.testing.assert_array_equal(padded.mask[0, :, :width], own.mask)
+    assert not padded.mask[0, :, width:].any()
+    alone = VehicleGraph(graph.names, NO_EDGES, graph.leader, graph.agents)
+    assert padded_neighbourhoods([alone], k, limit).index.shape == padded.index.shape

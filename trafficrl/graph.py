@@ -30,8 +30,9 @@ Crossings = tuple[tuple[float, float], ...]
 class Neighbourhood:
     """Padded neighbours of every agent, the agent itself first.
 
-    ``index`` and ``mask`` are (N, K), or (B, N, K) for several graphs. Padding
-    repeats the agent's own index under a False mask.
+    ``index`` and ``mask`` are (N, K), or (B, N, K) for several graphs. A slot
+    that nobody takes, which may stand before one that is taken, repeats the
+    agent's own index under a False mask.
     """
 
     index: IntArray
@@ -66,7 +67,7 @@ class VehicleGraph:
         self.adjacency: BoolArray = np.eye(n, dtype=np.bool_)  # (N, N), self-loops included
         self.adjacency[edges[:, 0], edges[:, 1]] = True
         self.adjacency |= self.adjacency.T
-        self._ordered: dict[int, tuple[IntArray, BoolArray]] = {}
+        self._slots: dict[int, IntArray] = {}
 
     @cached_property
     def graph(self) -> nx.Graph:
@@ -105,31 +106,48 @@ class VehicleGraph:
         return [frozenset(np.flatnonzero(row).tolist()) for row in self.hops(k) <= k]
 
     def neighbourhood(self, k: int, max_neighbours: int | None = None) -> Neighbourhood:
-        """Padded k-hop neighbours, (N, K), K that of the largest neighbourhood.
+        """Padded k-hop neighbours, (N, K), K up to the last slot that an agent needs.
 
-        The order is the agent itself, then by hops, then by the number of
-        leader links in between (ahead before behind), then by index; on a
-        ring: self, leader, follower, leader's leader, and so on. It is the
-        same relative pattern for every agent of a ring, so that agents can
-        share weights. ``max_neighbours`` keeps the first so many, self aside.
+        A slot means the same for every agent, so that agents can share weights:
+        the agent itself, 1 leader link ahead, 1 behind, 2 ahead, 2 behind, and
+        so on to k. It stays empty where nobody there belongs to the k-hop set,
+        as at the ends of a platoon. Who is met both ahead and behind on a short
+        loop takes the nearer place, ahead rather than behind. All others follow
+        without gaps, by hops, then leader links (ahead first), then index.
+        ``max_neighbours`` keeps the first so many slots after the agent's own;
+        empty ones count.
         """
-        order, within = self._order(k)
-        width = int(within.sum(axis=1).max(initial=0))
-        if max_neighbours is not None:
-            width = min(width, max_neighbours + 1)
-        mask = within[:, :width].copy()
-        return Neighbourhood(np.where(mask, order[:, :width], _own_index(len(mask))), mask)
+        slots = self.slots(k)
+        needed = np.flatnonzero((slots >= 0).any(axis=0)).max(initial=-1) + 1
+        return _neighbourhood(slots[:, : _width(needed, max_neighbours)])
 
-    def _order(self, k: int) -> tuple[IntArray, BoolArray]:
-        """All agents in each agent's order, and which lie within k hops; both (N, N)."""
-        if k not in self._ordered:
-            hops = self.hops(k)
-            ahead = self._links_ahead()
-            behind = ahead.T
-            keys = (behind < ahead, np.minimum(ahead, behind), hops)  # the last weighs most
-            order: IntArray = np.lexsort(keys, axis=-1)
-            self._ordered[k] = (order, np.take_along_axis(hops, order, axis=1) <= k)
-        return self._ordered[k]
+    def slots(self, k: int) -> IntArray:
+        """The agent in each slot of ``neighbourhood``, -1 for nobody: (N, 2 min(k, M-1) + N).
+
+        There is room for whatever the edges may be.
+        """
+        if k not in self._slots:
+            self._slots[k] = self._find_slots(k)
+        return self._slots[k]
+
+    def _find_slots(self, k: int) -> IntArray:
+        n, own = len(self.names), _own_index(len(self.names))
+        hops, ahead = self.hops(k), self._links_ahead()
+        within = hops <= k
+        behind = ahead.T
+        links = np.minimum(ahead, behind)
+        order = np.lexsort((behind < ahead, links, hops), axis=-1)  # the last weighs most
+        reach = min(k, len(self.leader) - 1)
+        nowhere = 2 * reach + n  # one slot more than there is room
+        slots = np.full((n, nowhere + 1), -1)
+        on_chain = within & (links <= reach)
+        slot = np.where(on_chain, 2 * links - ((ahead <= behind) & (links > 0)), nowhere)
+        # A vehicle may have two followers: the last to be written, the first in order, counts.
+        slots[own, np.take_along_axis(slot, order[:, ::-1], axis=1)] = order[:, ::-1]
+        placed = on_chain & (np.take_along_axis(slots, slot, axis=1) == np.arange(n))
+        left = np.take_along_axis(within & ~placed, order, axis=1)
+        slots[own, np.where(left, 2 * reach + left.cumsum(axis=1), nowhere)] = order
+        return slots[:, :nowhere]
 
     def _links_ahead(self) -> IntArray:
         """Leader links from agent i forward to agent j, (N, N), M + 1 if never reached."""
@@ -251,27 +269,20 @@ class GraphTracker:
 
 
 def padded_neighbourhoods(
-    graphs: Sequence[VehicleGraph], k: int, width: int, max_neighbours: int | None = None
+    graphs: Sequence[VehicleGraph], k: int, max_neighbours: int | None = None
 ) -> Neighbourhood:
-    """Neighbourhoods of B graphs of N agents each, stacked to (B, N, width).
+    """Neighbourhoods of B graphs of N agents each, (B, N, K), K the same whatever the edges."""
+    slots = np.stack([graph.slots(k) for graph in graphs])
+    return _neighbourhood(slots[..., : _width(slots.shape[-1], max_neighbours)])
 
-    Raises ``ScenarioError`` where an agent has more than ``width`` vehicles in
-    its neighbourhood, itself included.
-    """
-    n = len(graphs[0].names)
-    index = np.broadcast_to(_own_index(n), (len(graphs), n, width)).copy()
-    mask = np.zeros((len(graphs), n, width), dtype=np.bool_)
-    for b, graph in enumerate(graphs):
-        near = graph.neighbourhood(k, max_neighbours)
-        size = near.mask.shape[1]
-        if size > width:
-            name = graph.names[int(near.mask.sum(axis=1).argmax())]
-            raise ScenarioError(
-                f"graph.max_neighbours: {name} has {size - 1} neighbours within {k} hops, but "
-                f"there is room for {width - 1} (set max_neighbours to at most {width - 1})"
-            )
-        index[b, :, :size], mask[b, :, :size] = near.index, near.mask
-    return Neighbourhood(index, mask)
+
+def _neighbourhood(slots: IntArray) -> Neighbourhood:
+    mask = slots >= 0
+    return Neighbourhood(np.where(mask, slots, _own_index(slots.shape[-2])), mask)
+
+
+def _width(needed: int, max_neighbours: int | None) -> int:
+    return needed if max_neighbours is None else min(needed, max_neighbours + 1)
 
 
 def _own_index(n: int) -> IntArray:

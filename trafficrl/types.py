@@ -45,6 +45,7 @@ class VehicleStates:
     collided: BoolArray
     target_speed: FloatArray  # m/s, v* of the task; NaN where it has none
     path_length: FloatArray  # (B,) m of the loop, inf on an open road
+    crossings: tuple[tuple[float, float], ...] = ()  # m along the path: first and second pass
 
     def with_replicas_of(self, other: VehicleStates, replicas: BoolArray) -> VehicleStates:
         """These states, with those of ``other`` in the replicas (B,) of the mask."""
@@ -58,13 +59,14 @@ class VehicleStates:
 
     def of_leader(self, values: FloatArray, missing: float) -> FloatArray:
         """``values`` (B, M) of each vehicle's leader, ``missing`` without one."""
-        return _take(values, self.leader, missing)
+        return take(values, self.leader, missing)
 
     def of_follower(self, values: FloatArray, missing: float) -> FloatArray:
         """``values`` (B, M) of each vehicle's follower, ``missing`` without one."""
-        return _take(values, self.follower, missing)
+        return take(values, self.follower, missing)
 
 
-def _take(values: FloatArray, index: IntArray, missing: float) -> FloatArray:
+def take(values: FloatArray, index: IntArray, missing: float) -> FloatArray:
+    """``values`` (B, M) at ``index`` (B, M) among the M vehicles, ``missing`` where it is -1."""
     found = np.take_along_axis(values, np.maximum(index, 0), axis=1)
     return np.where(index >= 0, found, missing)

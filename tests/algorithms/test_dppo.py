@@ -68,7 +68,8 @@ def test_an_action_needs_the_closed_1_hop_neighbourhood_alone(
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         if n_choices and generator is not None:  # torch cannot draw from NaN
             obs = obs.nan_to_num(1e3)
-        return one.algorithm.act(obs, one.links, generator)
+        decision = one.act(obs, generator)
+        return decision.action, decision.log_prob
 
     for full, partial in zip(act(obs), act(unknown), strict=True):
         assert torch.equal(full[:, agent], partial[:, agent])
@@ -80,8 +81,9 @@ def test_actions_and_log_probabilities_have_their_shapes(line) -> None:
     gaussian, choices = line(AGENTS), line(AGENTS, n_choices=3)
     for one, shape in ((gaussian, (4, AGENTS, 1)), (choices, (4, AGENTS))):
         for given in (generator, None):
-            action, log_prob = one.algorithm.act(obs, one.links, given)
-            assert action.shape == shape and log_prob.shape == (4, AGENTS)
+            decision = one.act(obs, given)
+            assert decision.action.shape == shape and decision.log_prob.shape == (4, AGENTS)
+            assert decision.memory.shape == (4, AGENTS, 0)
     values = gaussian.algorithm.values(torch.randn(4, 7, AGENTS, 2), gaussian.links)
     assert values.shape == (4, 7, AGENTS)
 
@@ -89,12 +91,11 @@ def test_actions_and_log_probabilities_have_their_shapes(line) -> None:
 def test_without_a_generator_an_action_is_the_mode_every_time(line) -> None:
     one = line(AGENTS)
     obs = one.rollout().obs[:, 0]
-    first, second = (one.algorithm.act(obs, one.links, None)[0] for _ in range(2))
-    assert torch.equal(first, second)
-    samples = [
-        one.algorithm.act(obs, one.links, torch.Generator().manual_seed(s))[0] for s in range(50)
-    ]
-    torch.testing.assert_close(torch.stack(samples).mean(0), first, rtol=0, atol=0.4)
+    first, second = (one.act(obs) for _ in range(2))
+    assert torch.equal(first.action, second.action)
+    assert (first.log_prob == 0).all()
+    samples = [one.act(obs, torch.Generator().manual_seed(s)).action for s in range(50)]
+    torch.testing.assert_close(torch.stack(samples).mean(0), first.action, rtol=0, atol=0.4)
 
 
 @pytest.mark.parametrize(

@@ -28,19 +28,18 @@ def starts(count: int, draw: torch.Generator) -> Tensor:
 
 def linear_rollout(one, draw: torch.Generator, replicas: int = 32, steps: int = 10) -> Rollout:
     """Episodes that are cut after ``steps``; the cost of agent i is x_i^2 + EFFORT a_i^2."""
-    x, columns = starts(replicas, draw), []
+    states, decisions, rewards = [starts(replicas, draw)], [], []
     for _ in range(steps):
-        action, log_prob = one.algorithm.act(x[..., None], one.links, draw)
-        a = action[..., 0]
-        following = x @ system().T + a
-        reward = -(x.square() + EFFORT * a.square())
-        columns.append((x[..., None], action, log_prob, reward, following[..., None]))
-        x = following
-    never = torch.zeros(replicas, steps, dtype=torch.bool)
-    truncated = never.clone()
+        x = states[-1]
+        decisions.append(one.act(x[..., None], draw))
+        a = decisions[-1].action[..., 0]
+        rewards.append(-(x.square() + EFFORT * a.square()))
+        states.append(x @ system().T + a)
+    obs = torch.stack(states, dim=1)[..., None]
+    truncated = torch.zeros(replicas, steps, dtype=torch.bool)
     truncated[:, -1] = True
-    fields = [torch.stack(column, dim=1) for column in zip(*columns, strict=True)]
-    return Rollout(*fields, never, truncated, ~never, one.links, one.links)
+    reward = torch.stack(rewards, dim=1)
+    return one.record(obs[:, :-1], decisions, reward, obs[:, 1:], truncated=truncated)
 
 
 def cost(policy: Callable[[Tensor], Tensor], x: Tensor) -> float:
@@ -89,7 +88,7 @@ def test_a_line_of_linear_systems_is_controlled_within_4_percent_of_the_optimum(
     updates = 50
     for update in range(updates):
         one.update(linear_rollout(one, draw), seed=update, progress=update / updates)
-    learned = cost(lambda x: one.algorithm.act(x[..., None], one.links, None)[0][..., 0], x)
+    learned = cost(lambda x: one.act(x[..., None]).action[..., 0], x)
     assert optimum <= learned < 1.04 * optimum
 
 
@@ -98,12 +97,12 @@ def coordination_rollout(one, draw: torch.Generator, replicas: int = 64) -> Roll
     steps = 4
     state = torch.randint(0, 2, (replicas, steps, 1), generator=draw).expand(-1, -1, 2)
     obs = state[..., None].float()
-    acted = [one.algorithm.act(obs[:, t], one.links, draw) for t in range(steps)]
-    action, log_prob = (torch.stack(column, dim=1) for column in zip(*acted, strict=True))
+    decisions = [one.act(obs[:, t], draw) for t in range(steps)]
+    action = torch.stack([decision.action for decision in decisions], dim=1)
     agree = (action[..., :1] == action[..., 1:]).float()
     reward = agree * (0.5 + 0.5 * (action == state))
     over = torch.ones(replicas, steps, dtype=torch.bool)
-    return Rollout(obs, action, log_prob, reward, obs, over, ~over, over, one.links, one.links)
+    return one.record(obs, decisions, reward, obs, terminated=over)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

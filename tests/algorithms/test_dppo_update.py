@@ -44,7 +44,7 @@ def test_a_linear_schedule_slows_down_with_progress(line) -> None:
     def step(progress: float) -> float:
         one = line(AGENTS, lr_schedule="linear", epochs=1, minibatches=1)
         before = one.weights()
-        one.algorithm.update(one.rollout(), torch.Generator().manual_seed(0), progress)
+        one.update(one.rollout(), progress=progress)
         return max((one.weights()[name] - before[name]).abs().max().item() for name in before)
 
     assert step(0.75) == pytest.approx(step(0.0) / 4, rel=1e-2)

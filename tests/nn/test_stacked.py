@@ -6,12 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trafficrl.nn.stacked import (
-    StackedLinear,
-    StackedMLP,
-    neighbourhood_inputs,
-    neighbourhood_values,
-)
+from trafficrl.nn.stacked import StackedLinear, StackedMLP, neighbourhood_values, per_set
 
 AGENTS, SAMPLES, INPUTS, OUTPUTS = 3, 7, 5, 2
 
@@ -32,10 +27,10 @@ def stacked(activation: str = "tanh") -> StackedMLP:
     )
 
 
-def separate(network: StackedMLP) -> list[nn.Sequential]:
+def separate(network: StackedMLP, agents: int = AGENTS) -> list[nn.Sequential]:
     """Each agent's own network, with its slice of the stacked weights."""
     copies = []
-    for agent in range(AGENTS):
+    for agent in range(agents):
         layers: list[nn.Module] = []
         for layer in network.layers:
             if not isinstance(layer, StackedLinear):
@@ -95,6 +90,26 @@ def test_the_generator_alone_decides_the_first_weights() -> None:
         assert torch.equal(a, b)
 
 
+# --- one set of weights for all
+
+
+def test_one_set_gives_what_the_same_weights_for_every_agent_give() -> None:
+    one = StackedMLP(
+        1, INPUTS, [6], OUTPUTS, activation="tanh", output_gain=1.0, generator=generator()
+    )
+    own = separate(one, agents=1)[0]
+    x = torch.randn(AGENTS, SAMPLES, INPUTS, generator=generator(1))
+    assert one(x).shape == (AGENTS, SAMPLES, OUTPUTS)
+    torch.testing.assert_close(one(x), torch.stack([own(rows) for rows in x]))
+
+
+def test_means_are_over_the_agents_of_a_set() -> None:
+    values = torch.tensor([[1.0, 10.0], [3.0, 30.0]])
+    assert torch.equal(per_set(values, 2), values)
+    assert per_set(values, 1).tolist() == [[2.0, 20.0]]
+    assert per_set(values[:, 0], 1).tolist() == [2.0]
+
+
 # --- neighbourhoods
 
 
@@ -109,21 +124,20 @@ def neighbourhoods(*leading: int) -> tuple[Tensor, Tensor]:
 
 
 def plain(obs: Tensor, index: Tensor, mask: Tensor) -> Tensor:
-    """(S, N, O) and (S, N, K) by loops, to (N, S, K*O)."""
+    """(S, N, O) and (S, N, K) by loops, to (S, N, K, O)."""
     samples, agents, width = index.shape
-    out = torch.zeros(agents, samples, width * obs.shape[-1])
+    out = torch.zeros(samples, agents, width, obs.shape[-1])
     for s in range(samples):
         for i in range(agents):
             for k in range(width):
                 if mask[s, i, k]:
-                    place = slice(k * obs.shape[-1], (k + 1) * obs.shape[-1])
-                    out[i, s, place] = obs[s, index[s, i, k]]
+                    out[s, i, k] = obs[s, index[s, i, k]]
     return out
 
 
 @pytest.mark.parametrize("leading", [(4,), (2, 3)])
 @pytest.mark.parametrize("static", [True, False])
-def test_inputs_are_what_a_loop_over_neighbours_finds(
+def test_values_are_what_a_loop_over_neighbours_finds(
     leading: tuple[int, ...], static: bool
 ) -> None:
     obs = torch.randn(*leading, AGENTS, 2, generator=generator(4))
@@ -132,7 +146,7 @@ def test_inputs_are_what_a_loop_over_neighbours_finds(
     every = (len(flat), AGENTS, index.shape[-1])
     own_index, own_mask = (x.expand(every) if static else x.reshape(every) for x in (index, mask))
     expected = plain(flat, own_index, own_mask)
-    assert torch.equal(neighbourhood_inputs(obs, index, mask), expected)
+    assert torch.equal(neighbourhood_values(obs, index, mask), expected)
 
 
 @pytest.mark.parametrize("leading", [(), (2,)])

@@ -8,7 +8,6 @@ from contextlib import ExitStack, closing
 import pytest
 import torch
 
-from trafficrl.nn.stacked import neighbourhood_inputs
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Trainer
 
@@ -63,7 +62,7 @@ def test_next_obs_is_what_followed_even_where_an_episode_ended(trainer) -> None:
 def test_log_probabilities_are_those_of_the_policy(trainer, task: str) -> None:
     one = trainer(task)
     rollout = one.collector.collect(40).rollout
-    inputs = neighbourhood_inputs(rollout.obs, *rollout.links.policy)
+    inputs = one.algorithm.encoder.neighbourhood(rollout.obs, *rollout.links.policy)
     action, log_prob = (x.flatten(0, 1).transpose(0, 1) for x in (rollout.action, rollout.log_prob))
     found = one.algorithm.policy.evaluate(inputs, action)[0]
     torch.testing.assert_close(found, log_prob, rtol=1e-4, atol=1e-5)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
+from trafficrl.nn.encoding import FeatureSpec
+
 if TYPE_CHECKING:
     from trafficrl.algorithms.rollout import Links, Rollout
 
@@ -17,27 +19,64 @@ class AgentSpec:
     """What the agents of an environment see and do, and how many they hear."""
 
     n_agents: int
-    obs_dim: int
+    features: tuple[FeatureSpec, ...]
     action_dim: int  # of a continuous action
     n_choices: int  # 0 for continuous actions
-    action_scale: float  # half the range of a continuous action
+    action_center: float  # middle of the range of a continuous action
+    action_scale: float  # half its range
     policy_width: int  # K of the closed 1-hop neighbourhood
     value_width: int  # K of the closed kappa-hop neighbourhood
+
+    @property
+    def obs_dim(self) -> int:
+        """O, features of an observation."""
+        return len(self.features)
+
+    @property
+    def action_width(self) -> int:
+        """Numbers that stand for an action where a network sees one (one-hot choices)."""
+        return self.n_choices or self.action_dim
+
+
+@dataclass(slots=True)
+class Decision:
+    """What all agents do in a step."""
+
+    action: Tensor  # (B, N, A), or (B, N) choices
+    log_prob: Tensor  # (B, N), 0 for the mode
+    memory: Tensor  # (B, N, M), to be given back in the next step; M may be 0
+
+
+@dataclass(slots=True)
+class Streams:
+    """The random generators of an update, one for each purpose."""
+
+    minibatches: torch.Generator  # which samples (on the CPU)
+    actions: torch.Generator  # actions drawn for learning
+    model: torch.Generator  # branching states, imagined actions and transitions
+
+    def get_state(self) -> dict[str, Tensor]:
+        """For a checkpoint."""
+        return {name: getattr(self, name).get_state() for name in self.__slots__}
+
+    def set_state(self, state: dict[str, Tensor]) -> None:
+        """Take over a saved state."""
+        for name in self.__slots__:
+            getattr(self, name).set_state(state[name])
 
 
 class Algorithm(Protocol):
     """Acts for all agents and learns from rollouts."""
 
     value_hops: int  # kappa
+    memory_width: int  # M, numbers that an agent keeps from step to step, 0 at the start
 
     def act(
-        self, obs: Tensor, links: Links, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """Actions and log-probabilities for obs (B, N, O); the mode without a generator."""
+        self, obs: Tensor, links: Links, memory: Tensor, generator: torch.Generator | None
+    ) -> Decision:
+        """Actions for obs (B, N, O); the most probable ones without a generator."""
 
-    def update(
-        self, rollout: Rollout, generator: torch.Generator, progress: float
-    ) -> dict[str, float]:
+    def update(self, rollout: Rollout, streams: Streams, progress: float) -> dict[str, float]:
         """Learn from a rollout; ``progress`` in [0, 1] is the part of training that is over."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -45,3 +84,29 @@ class Algorithm(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved state."""
+
+
+class ModelBased(Protocol):
+    """What DMPO needs of the algorithm that it feeds with imagined data."""
+
+    value_hops: int
+    memory_width: int
+
+    def act(
+        self, obs: Tensor, links: Links, memory: Tensor, generator: torch.Generator | None
+    ) -> Decision:
+        """As ``Algorithm.act``."""
+
+    def remember(self, rollout: Rollout, streams: Streams) -> None:
+        """Take in real data."""
+
+    def learn(
+        self, imagined: Rollout | None, streams: Streams, progress: float
+    ) -> dict[str, float]:
+        """One policy update on imagined data, or on real data without any."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """As ``Algorithm.state_dict``."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As ``Algorithm.load_state_dict``."""

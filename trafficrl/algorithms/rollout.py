@@ -50,9 +50,24 @@ class Rollout:
     terminated: Tensor  # (B, T) bool
     truncated: Tensor  # (B, T) bool
     active: Tensor  # (B, T) bool
+    memory: Tensor  # (B, T, N, M), what the agents remembered when they acted
+    next_memory: Tensor  # (B, T, N, M), what they remembered then
     links: Links  # (N, K) or (B, T, N, K)
     next_links: Links  # of next_obs
+
+    @property
+    def ended(self) -> Tensor:
+        """Where an episode was over after the step, (B, T) bool."""
+        return self.terminated | self.truncated
 
     def to(self, device: torch.device) -> Rollout:
         """The same on a device."""
         return Rollout(*(getattr(self, name).to(device) for name in self.__slots__))
+
+
+def at_steps(links: Links, steps: Tensor | slice) -> Links:
+    """The links of some steps, by mask, index or slice; fixed ones (N, K) hold for all."""
+    if links.policy[0].dim() == 2:
+        return links
+    a, b, c, d = (x[steps] for x in (*links.policy, *links.value))
+    return Links((a, b), (c, d))

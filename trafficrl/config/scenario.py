@@ -175,6 +175,11 @@ class FeatureConfig(Section):
     feature: str = Field(description="name of a feature, see docs/scenarios.md")
     offset: float = 0.0
     scale: float = Field(1.0, gt=0)
+    difference_scale: float | None = Field(
+        None,
+        gt=0,
+        description="networks see a neighbour's value less the own one, over this; null: scale",
+    )
     clip: Interval | None = None
     parameters: dict[str, float] = Field(default_factory=dict)
 

@@ -153,6 +153,7 @@ class TrafficWorld:
             collided=collided,
             target_speed=np.full(shape, np.nan),
             path_length=self._path_length,
+            crossings=self.crossings,
         )
 
     def _place(self, rng: np.random.Generator) -> None:

@@ -49,11 +49,15 @@ class LearnedDriver:
         if self._env is not env:
             self._algorithm, self._env = self._build(env), env
             self._links = LinkTracker(env, self._algorithm.value_hops)
+        assert self._algorithm is not None
+        shape = (env.replicas, env.n_agents, self._algorithm.memory_width)
+        self._memory = torch.zeros(shape)
 
     def step(self, env: ArrayEnv, obs: NDArray[np.float32]) -> Step:
         assert self._algorithm is not None, "begin first"
-        action, _ = self._algorithm.act(torch.from_numpy(obs), self._links.now(), None)
-        return env.step(action.numpy())
+        decision = self._algorithm.act(torch.from_numpy(obs), self._links.now(), self._memory, None)
+        self._memory = decision.memory
+        return env.step(decision.action.numpy())
 
     def _build(self, env: ArrayEnv) -> Algorithm:
         trained = self._run.scenario()

@@ -7,24 +7,28 @@ from torch import Tensor, nn
 
 
 class ValueNormalizer(nn.Module):
-    """Mean and spread of each agent's returns as debiased moving averages over updates."""
+    """Mean and spread of each agent's returns as debiased moving averages over updates.
+
+    With one set of figures all agents share it.
+    """
 
     mean: Tensor
     square: Tensor
     weight: Tensor
 
-    def __init__(self, n_agents: int, decay: float = 0.9, min_std: float = 1e-4) -> None:
+    def __init__(self, sets: int, decay: float = 0.9, min_std: float = 1e-4) -> None:
         super().__init__()
         self.decay = decay
         self.min_std = min_std
-        self.register_buffer("mean", torch.zeros(n_agents, 1, dtype=torch.float64))
-        self.register_buffer("square", torch.zeros(n_agents, 1, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(sets, 1, dtype=torch.float64))
+        self.register_buffer("square", torch.zeros(sets, 1, dtype=torch.float64))
         self.register_buffer("weight", torch.zeros(1, dtype=torch.float64))
 
     @torch.no_grad()
     def update(self, values: Tensor) -> None:
         """Take in the returns (N, S) of one update."""
-        values = values.double()  # the variance is a small difference of large numbers
+        # Doubles: the variance is a small difference of large numbers.
+        values = values.reshape(len(self.mean), -1).double()
         self.mean.lerp_(values.mean(1, keepdim=True), 1 - self.decay)
         self.square.lerp_(values.square().mean(1, keepdim=True), 1 - self.decay)
         self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 class StackedAdam:
     """Adam (Kingma and Ba, 2015) for parameters whose first dimension is the agent.
 
+    A parameter with several entries an agent (its edges) has them in a row.
+
     It equals N separate optimisers: gradients are clipped by each agent's own
     norm, step counts are each agent's own, and an agent that is left out of a
     step keeps weights and moments (with torch's Adam its momentum would go on).
@@ -33,8 +35,8 @@ class StackedAdam:
         self.eps = eps
         self._mean = [torch.zeros_like(p) for p in self.parameters]
         self._square = [torch.zeros_like(p) for p in self.parameters]
-        first = self.parameters[0]
-        self._steps = torch.zeros(first.shape[0], device=first.device)
+        self.sets = min(len(parameter) for parameter in self.parameters)
+        self._steps = torch.zeros(self.sets, device=self.parameters[0].device)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -44,8 +46,8 @@ class StackedAdam:
     @torch.no_grad()
     def step(self, active: Tensor | None = None) -> Tensor:
         """Update the agents of ``active`` (N,) bool (None: all); returns gradient norms (N,)."""
-        gradients = [_gradient(parameter) for parameter in self.parameters]
-        norms: Tensor = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
+        gradients = [_gradient(parameter).view(self.sets, -1) for parameter in self.parameters]
+        norms: Tensor = torch.stack([g.norm(dim=1) for g in gradients]).norm(dim=0)
         scale = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
         if active is None:
             active = torch.ones_like(norms, dtype=torch.bool)
@@ -60,13 +62,14 @@ class StackedAdam:
         for parameter, gradient, mean, square in zip(
             self.parameters, gradients, self._mean, self._square, strict=True
         ):
-            shape = (-1,) + (1,) * (parameter.dim() - 1)
+            rows = parameter.view(self.sets, -1)
+            mean, square = mean.view_as(rows), square.view_as(rows)
             # where, not a product: the gradient of an agent left out may be NaN.
-            gradient = torch.where(active.view(shape), gradient * scale.view(shape), 0.0)
-            mean.lerp_(gradient, first.view(shape).expand_as(mean))
-            square.lerp_(gradient.square(), second.view(shape).expand_as(square))
-            denominator = (square.sqrt() / correction.view(shape)).add_(self.eps)
-            parameter.sub_(rate.view(shape) * mean / denominator)
+            gradient = torch.where(active[:, None], gradient * scale[:, None], 0.0)
+            mean.lerp_(gradient, first[:, None].expand_as(mean))
+            square.lerp_(gradient.square(), second[:, None].expand_as(square))
+            denominator = (square.sqrt() / correction[:, None]).add_(self.eps)
+            rows.sub_(rate[:, None] * mean / denominator)
         return norms
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,4 +87,4 @@ class StackedAdam:
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.contiguous()

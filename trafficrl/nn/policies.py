@@ -17,6 +17,7 @@ from trafficrl.nn.stacked import StackedMLP
 
 # Nearly equal actions everywhere at the start, whatever is observed.
 OUTPUT_GAIN = 0.01
+MIN_LOG_STD, MAX_LOG_STD = -6.0, 2.0  # of squashed policies
 
 
 class Policy(Protocol):
@@ -37,7 +38,7 @@ class GaussianPolicy(nn.Module):
 
     def __init__(
         self,
-        n_agents: int,
+        sets: int,
         inputs: int,
         hidden: Sequence[int],
         action_dim: int,
@@ -52,7 +53,7 @@ class GaussianPolicy(nn.Module):
     ) -> None:
         super().__init__()
         self.net = StackedMLP(
-            n_agents,
+            sets,
             inputs,
             hidden,
             action_dim,
@@ -63,7 +64,7 @@ class GaussianPolicy(nn.Module):
         self.scale = scale
         self.initial_mean = initial_mean
         self.min_log_std = math.log(min_std)
-        log_std = torch.full((n_agents, 1, action_dim), math.log(initial_std))
+        log_std = torch.full((sets, 1, action_dim), math.log(initial_std))
         self.log_std = nn.Parameter(log_std, requires_grad=learn_std)
 
     def mode(self, inputs: Tensor) -> Tensor:
@@ -93,7 +94,7 @@ class CategoricalPolicy(nn.Module):
 
     def __init__(
         self,
-        n_agents: int,
+        sets: int,
         inputs: int,
         hidden: Sequence[int],
         n_choices: int,
@@ -103,7 +104,7 @@ class CategoricalPolicy(nn.Module):
     ) -> None:
         super().__init__()
         self.net = StackedMLP(
-            n_agents,
+            sets,
             inputs,
             hidden,
             n_choices,
@@ -116,8 +117,12 @@ class CategoricalPolicy(nn.Module):
         logits: Tensor = self.net(inputs)
         return logits.argmax(-1)
 
+    def log_probabilities(self, inputs: Tensor) -> Tensor:
+        """Of every choice, (N, S, C)."""
+        return torch.log_softmax(self.net(inputs), -1)
+
     def sample(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        log_p = torch.log_softmax(self.net(inputs), -1)
+        log_p = self.log_probabilities(inputs)
         flat = log_p.exp().flatten(0, 1)
         action = torch.multinomial(flat, 1, generator=generator).view(log_p.shape[:2])
         return action, log_p.gather(-1, action[..., None])[..., 0]
@@ -126,3 +131,58 @@ class CategoricalPolicy(nn.Module):
         log_p = torch.log_softmax(self.net(inputs), -1)
         entropy = -(log_p.exp() * log_p).sum(-1)
         return log_p.gather(-1, action[..., None])[..., 0], entropy
+
+
+class TanhGaussianPolicy(nn.Module):
+    """Normal distributions squashed into the range of the action, spread by state.
+
+    Actions lie within ``center`` +- ``scale``; densities are those of the
+    action scaled to [-1, 1] (Haarnoja et al., 2018, appendix C).
+    """
+
+    def __init__(
+        self,
+        sets: int,
+        inputs: int,
+        hidden: Sequence[int],
+        action_dim: int,
+        *,
+        activation: str,
+        center: float,
+        scale: float,
+        initial_mean: float,
+        initial_std: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.center, self.scale = center, scale
+        self.net = StackedMLP(
+            sets,
+            inputs,
+            hidden,
+            2 * action_dim,
+            activation=activation,
+            output_gain=OUTPUT_GAIN,
+            generator=generator,
+        )
+        place = (initial_mean - center) / scale
+        self.initial = math.atanh(max(-0.99, min(0.99, place)))
+        self.initial_log_std = math.log(initial_std / (scale * max(0.02, 1.0 - place**2)))
+
+    def mode(self, inputs: Tensor) -> Tensor:
+        return self.center + self.scale * self._moments(inputs)[0].tanh()
+
+    def sample(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Actions through which gradients flow, and their log-densities."""
+        mean, log_std = self._moments(inputs)
+        noise = torch.empty_like(mean).normal_(generator=generator)
+        u = mean + noise * log_std.exp()
+        normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+        # log(1 - tanh(u)^2) in a form that does not lose its digits.
+        squash = 2.0 * (math.log(2.0) - u - nn.functional.softplus(-2.0 * u))
+        return self.center + self.scale * u.tanh(), (normal - squash).sum(-1)
+
+    def _moments(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = self.net(inputs).chunk(2, -1)
+        log_std = (self.initial_log_std + log_std).clamp(MIN_LOG_STD, MAX_LOG_STD)
+        return self.initial + mean, log_std

@@ -2,7 +2,8 @@
 
 Inputs and outputs are agent-first, (N, S, features) with S samples. Agent i's
 output depends on its own weights and inputs alone, so the gradient of a sum of
-losses over agents is each agent's own gradient.
+losses over agents is each agent's own gradient. With one set of weights all
+agents share it.
 """
 
 from __future__ import annotations
@@ -16,28 +17,32 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 class StackedLinear(nn.Module):
-    """N linear layers: (N, S, inputs) -> (N, S, outputs), orthogonal at the start."""
+    """``sets`` linear layers: (N, S, inputs) -> (N, S, outputs), orthogonal at the start.
+
+    ``sets`` is N, or 1 where all agents share the layer.
+    """
 
     def __init__(
-        self, n_agents: int, inputs: int, outputs: int, *, gain: float, generator: torch.Generator
+        self, sets: int, inputs: int, outputs: int, *, gain: float, generator: torch.Generator
     ) -> None:
         super().__init__()
-        weight = torch.empty(n_agents, inputs, outputs)
+        weight = torch.empty(sets, inputs, outputs)
         for own in weight:
             nn.init.orthogonal_(own, gain, generator=generator)
         self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.zeros(n_agents, 1, outputs))
+        self.bias = nn.Parameter(torch.zeros(sets, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, x, self.weight)
+        rows = x.reshape(len(self.weight), -1, x.shape[-1])
+        return torch.baddbmm(self.bias, rows, self.weight).view(*x.shape[:-1], -1)
 
 
 class StackedMLP(nn.Module):
-    """N multilayer perceptrons: (N, S, inputs) -> (N, S, outputs)."""
+    """``sets`` multilayer perceptrons: (N, S, inputs) -> (N, S, outputs)."""
 
     def __init__(
         self,
-        n_agents: int,
+        sets: int,
         inputs: int,
         hidden: Sequence[int],
         outputs: int,
@@ -49,12 +54,10 @@ class StackedMLP(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for width in hidden:
-            layer = StackedLinear(n_agents, inputs, width, gain=2**0.5, generator=generator)
+            layer = StackedLinear(sets, inputs, width, gain=2**0.5, generator=generator)
             layers += [layer, ACTIVATIONS[activation]()]
             inputs = width
-        layers.append(
-            StackedLinear(n_agents, inputs, outputs, gain=output_gain, generator=generator)
-        )
+        layers.append(StackedLinear(sets, inputs, outputs, gain=output_gain, generator=generator))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,6 +84,6 @@ def neighbourhood_values(values: Tensor, index: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask[..., None], found, 0.0)
 
 
-def neighbourhood_inputs(obs: Tensor, index: Tensor, mask: Tensor) -> Tensor:
-    """Each agent's neighbourhood side by side, agent-first: (..., N, O) to (N, S, K*O)."""
-    return neighbourhood_values(obs, index, mask).transpose(0, 1).flatten(2)
+def per_set(values: Tensor, sets: int) -> Tensor:
+    """Means over the agents of each set of weights: (N, ...) to (sets, ...)."""
+    return values.reshape(sets, -1, *values.shape[1:]).mean(1)

@@ -2,6 +2,6 @@
 
 from trafficrl.terms.observations import FEATURES
 from trafficrl.terms.rewards import COLLISION, REWARD_TERMS
-from trafficrl.terms.traits import NEEDS_LEAD
+from trafficrl.terms.traits import NEEDS_LEAD, WRAPS
 
-__all__ = ["COLLISION", "FEATURES", "NEEDS_LEAD", "REWARD_TERMS"]
+__all__ = ["COLLISION", "FEATURES", "NEEDS_LEAD", "REWARD_TERMS", "WRAPS"]

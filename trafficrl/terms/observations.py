@@ -13,8 +13,9 @@ import numpy as np
 
 from trafficrl.controllers.ovm import optimal_velocity
 from trafficrl.registry import Registry
-from trafficrl.terms.traits import NEEDS_LEAD
-from trafficrl.types import FloatArray, VehicleStates
+from trafficrl.terms.conflicts import conflict_neighbours
+from trafficrl.terms.traits import NEEDS_LEAD, WRAPS
+from trafficrl.types import VEHICLE_LENGTH, FloatArray, VehicleStates, take
 
 MAX_HEADWAY = 100.0  # m
 
@@ -72,7 +73,39 @@ def headway_difference(states: VehicleStates) -> FloatArray:
     return np.where(np.isfinite(difference), difference, 0.0)
 
 
-@FEATURES.register("position_over_length")
+@FEATURES.register("conflict_headway")
+def conflict_headway(states: VehicleStates) -> FloatArray:
+    """Gap to who arrives next before at the crossing on the other arm, m.
+
+    In distances to go to the crossing, from the own front to the other's rear:
+    below 0 both would be inside the crossing together.
+    """
+    gap = conflict_neighbours(states).leader_gap - VEHICLE_LENGTH
+    return np.minimum(gap, MAX_HEADWAY)
+
+
+@FEATURES.register("conflict_relative_speed")
+def conflict_relative_speed(states: VehicleStates) -> FloatArray:
+    """Speed of who arrives next before on the other arm less own, m/s."""
+    other = take(states.speed, conflict_neighbours(states).leader, np.nan)
+    return np.nan_to_num(other - states.speed)
+
+
+@FEATURES.register("conflict_follower_headway")
+def conflict_follower_headway(states: VehicleStates) -> FloatArray:
+    """The like gap of who arrives next after to the own rear, m."""
+    gap = conflict_neighbours(states).follower_gap - VEHICLE_LENGTH
+    return np.minimum(gap, MAX_HEADWAY)
+
+
+@FEATURES.register("conflict_follower_relative_speed")
+def conflict_follower_relative_speed(states: VehicleStates) -> FloatArray:
+    """Own speed less that of who arrives next after on the other arm, m/s."""
+    other = take(states.speed, conflict_neighbours(states).follower, np.nan)
+    return np.nan_to_num(states.speed - other)
+
+
+@FEATURES.register("position_over_length", WRAPS)
 def position_over_length(states: VehicleStates) -> FloatArray:
     """Position along the loop over its length, in [0, 1); 0 on an open road.
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from trafficrl.registry import Registry
+from trafficrl.terms.conflicts import conflict_neighbours
 from trafficrl.terms.traits import NEEDS_LEAD
-from trafficrl.types import FloatArray, VehicleStates
+from trafficrl.types import VEHICLE_LENGTH, FloatArray, VehicleStates
 
 REWARD_TERMS: Registry[Callable[..., FloatArray]] = Registry("reward term")
 
@@ -50,10 +51,38 @@ def squared_speed_error(states: VehicleStates) -> FloatArray:
     return np.square(states.speed - states.target_speed)
 
 
+@REWARD_TERMS.register("squared_relative_speed")
+def squared_relative_speed(states: VehicleStates) -> FloatArray:
+    """(the leader's speed - v)^2, m2/s2; 0 without a leader."""
+    return np.square(np.nan_to_num(states.of_leader(states.speed, np.nan) - states.speed))
+
+
 @REWARD_TERMS.register("squared_headway_shortage")
-def squared_headway_shortage(states: VehicleStates, *, threshold_m: float) -> FloatArray:
-    """max(0, threshold - h)^2, m2."""
-    return np.square(np.maximum(0.0, threshold_m - states.headway))
+def squared_headway_shortage(
+    states: VehicleStates, *, threshold_m: float, time_gap_s: float = 0.0
+) -> FloatArray:
+    """max(0, threshold + time_gap v - h)^2, m2."""
+    wanted = threshold_m + time_gap_s * states.speed
+    return np.square(np.maximum(0.0, wanted - states.headway))
+
+
+@REWARD_TERMS.register("squared_headway_difference")
+def squared_headway_difference(states: VehicleStates) -> FloatArray:
+    """(h - the follower's h)^2, m2: 0 midway between the two, and without one of them."""
+    difference = states.headway - states.of_follower(states.headway, np.inf)
+    return np.square(np.where(np.isfinite(difference), difference, 0.0))
+
+
+@REWARD_TERMS.register("conflict_headway_shortage")
+def conflict_headway_shortage(states: VehicleStates, *, threshold_m: float) -> FloatArray:
+    """max(0, threshold - h), m, summed over who arrives at the crossing before and after.
+
+    Both of a pair pay, so that both can learn to make room; 0 without a crossing.
+    """
+    near = conflict_neighbours(states)
+    gaps = np.stack([near.leader_gap, near.follower_gap]) - VEHICLE_LENGTH
+    shortage: FloatArray = np.maximum(0.0, threshold_m - gaps).sum(axis=0)
+    return shortage
 
 
 @REWARD_TERMS.register(COLLISION)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trafficrl.algorithms.base import Algorithm
+from trafficrl.algorithms.base import Algorithm, Decision
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
@@ -40,10 +40,13 @@ class Collector:
         self._obs: torch.Tensor | None = None
         self._begun = env.rng.bit_generator.state
         self._actions: list[torch.Tensor] = []  # since then
+        self._memory = torch.empty(0)
 
     def collect(self, sim_steps: int) -> Collected:
         """About ``sim_steps`` simulation steps of every replica, in whole control intervals."""
-        obs, action, log_prob, steps, links, next_links = [], [], [], [], [], []
+        obs, steps, links, next_links = [], [], [], []
+        decisions: list[Decision] = []
+        memory = []
         episodes: list[EpisodeSummary] = []
         counted, speed, reward = 0, 0.0, 0.0
         for _ in range(max(1, round(sim_steps / self.env.interval))):
@@ -51,12 +54,13 @@ class Collector:
                 self._obs = self._begin()
             obs.append(self._obs)
             links.append(self.links.now())
-            chosen, chosen_log_prob = self.algorithm.act(self._obs, links[-1], self.generator)
-            action.append(chosen)
-            log_prob.append(chosen_log_prob)
-            step = self.env.step(chosen.numpy())
+            memory.append(self._memory)
+            decision = self.algorithm.act(self._obs, links[-1], self._memory, self.generator)
+            decisions.append(decision)
+            self._memory = decision.memory
+            step = self.env.step(decision.action.numpy())
             steps.append(step)
-            self._actions.append(chosen)
+            self._actions.append(decision.action)
             episodes += self._recorder.add(step)
             self._obs = torch.from_numpy(step.obs)
             next_links.append(self.links.now())
@@ -66,13 +70,15 @@ class Collector:
         return Collected(
             rollout=Rollout(
                 obs=torch.stack(obs, dim=1),
-                action=torch.stack(action, dim=1),
-                log_prob=torch.stack(log_prob, dim=1),
+                action=torch.stack([decision.action for decision in decisions], dim=1),
+                log_prob=torch.stack([decision.log_prob for decision in decisions], dim=1),
                 reward=_over_time([step.reward for step in steps]).float(),
                 next_obs=_over_time([step.obs for step in steps]),
                 terminated=_over_time([step.terminated for step in steps]),
                 truncated=_over_time([step.truncated for step in steps]),
                 active=_over_time([step.active for step in steps]),
+                memory=torch.stack(memory, dim=1),
+                next_memory=torch.stack([decision.memory for decision in decisions], dim=1),
                 links=Links.stack(links),
                 next_links=Links.stack(next_links),
             ),
@@ -85,6 +91,7 @@ class Collector:
     def _begin(self) -> torch.Tensor:
         self._begun, self._actions = self.env.rng.bit_generator.state, []
         obs = torch.from_numpy(self.env.reset())
+        self._memory = fresh_memory(self.algorithm, obs)
         self._recorder.begin()
         return obs
 
@@ -94,6 +101,7 @@ class Collector:
         return {
             "environment": self._begun if under_way else self.env.rng.bit_generator.state,
             "actions": torch.stack(self._actions) if under_way and self._actions else None,
+            "memory": self._memory if under_way else None,
             "episodes": self._recorder.episodes,
             "generator": self.generator.get_state(),
         }
@@ -109,8 +117,14 @@ class Collector:
                 self._recorder.add(step)
                 self._actions.append(action)
                 self._obs = torch.from_numpy(step.obs)
+            self._memory = state["memory"]
         self._recorder.episodes = state["episodes"]
         self.generator.set_state(state["generator"])
+
+
+def fresh_memory(algorithm: Algorithm, obs: torch.Tensor) -> torch.Tensor:
+    """What agents with observations (B, N, O) remember at the start of an episode: zeros."""
+    return obs.new_zeros(*obs.shape[:2], algorithm.memory_width)
 
 
 def _over_time(columns: Sequence[NDArray[Any]]) -> torch.Tensor:

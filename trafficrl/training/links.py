@@ -43,14 +43,13 @@ class LinkTracker:
         return links.policy[0].shape[-1], links.value[0].shape[-1]
 
     def _build(self, graphs: list[VehicleGraph]) -> Links:
-        near, n_agents = self.env.config.graph.max_neighbours, self.env.n_agents
+        near = self.env.config.graph.max_neighbours
         if not self.changes:
             policy = graphs[0].neighbourhood(POLICY_HOPS, near)
             value = graphs[0].neighbourhood(self.value_hops)
         else:
-            width = n_agents if near is None else min(n_agents, near + 1)
-            policy = padded_neighbourhoods(graphs, POLICY_HOPS, width, near)
-            value = padded_neighbourhoods(graphs, self.value_hops, n_agents)
+            policy = padded_neighbourhoods(graphs, POLICY_HOPS, near)
+            value = padded_neighbourhoods(graphs, self.value_hops)
         return Links(_tensors(policy), _tensors(value))
 
 

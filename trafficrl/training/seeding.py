@@ -12,7 +12,16 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-Purpose = Literal["environment", "policy", "weights", "minibatches", "validation", "evaluation"]
+Purpose = Literal[
+    "environment",
+    "policy",
+    "weights",
+    "minibatches",
+    "validation",
+    "evaluation",
+    "actions",
+    "model",
+]
 
 
 def numpy_stream(purpose: Purpose, seed: int, index: int = 0) -> np.random.Generator:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from gymnasium import spaces
 
 from trafficrl.algorithms import ALGORITHMS, AgentSpec, Algorithm
 from trafficrl.config import ScenarioConfig
+from trafficrl.config.scenario import FeatureConfig
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import TrafficRLError
+from trafficrl.nn.encoding import FeatureSpec
+from trafficrl.terms import FEATURES, WRAPS
 from trafficrl.training.links import LinkTracker
 from trafficrl.training.seeding import torch_stream
 
@@ -30,18 +35,30 @@ def make_algorithm(
 def agent_spec(env: ArrayEnv, value_hops: int) -> AgentSpec:
     """What the agents of ``env`` see, do and hear."""
     policy_width, value_width = LinkTracker(env, value_hops).widths()
-    space, dim, scale = env.actions.space, 0, 1.0
+    space, dim, center, scale = env.actions.space, 0, 0.0, 1.0
     if isinstance(space, spaces.Box):
         dim = int(np.prod(space.shape))
+        center = float((space.high + space.low).max() / 2)
         scale = float((space.high - space.low).max() / 2)
     return AgentSpec(
         n_agents=env.n_agents,
-        obs_dim=env.obs_dim,
+        features=tuple(_feature_spec(item) for item in env.config.observation),
         action_dim=dim,
         n_choices=env.actions.n_choices,
+        action_center=center,
         action_scale=scale,
         policy_width=policy_width,
         value_width=value_width,
+    )
+
+
+def _feature_spec(item: FeatureConfig) -> FeatureSpec:
+    low, high = item.clip or (-math.inf, math.inf)
+    return FeatureSpec(
+        period=1.0 / item.scale if FEATURES.has_trait(item.feature, WRAPS) else 0.0,
+        gain=item.scale / (item.difference_scale or item.scale),
+        low=low,
+        high=high,
     )
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from trafficrl.algorithms import Streams
 from trafficrl.config import ScenarioConfig
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import CheckpointError
 from trafficrl.training.checkpoint import load_checkpoint, save_checkpoint
-from trafficrl.training.collector import Collected, Collector
+from trafficrl.training.collector import Collected, Collector, fresh_memory
 from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.seeding import numpy_stream, torch_stream
@@ -59,7 +60,11 @@ class Trainer:
         self.collector = Collector(
             self.env, self.algorithm, torch_stream("policy", settings.seed, device)
         )
-        self._minibatches = torch_stream("minibatches", settings.seed)
+        self._streams = Streams(
+            minibatches=torch_stream("minibatches", settings.seed),
+            actions=torch_stream("actions", settings.seed, device),
+            model=torch_stream("model", settings.seed, device),
+        )
         self._rollout_steps: int = getattr(config.algorithms, settings.algorithm).rollout_steps
         self.iteration = 0
         self.sim_steps = 0
@@ -96,9 +101,7 @@ class Trainer:
             started = time.perf_counter()
             collected = self.collector.collect(self._next_rollout())
             collect_seconds = time.perf_counter() - started
-            losses = self.algorithm.update(
-                collected.rollout, self._minibatches, self.sim_steps / total
-            )
+            losses = self.algorithm.update(collected.rollout, self._streams, self.sim_steps / total)
             self.sim_steps += collected.sim_steps
             self.iteration += 1
             update_seconds = time.perf_counter() - started - collect_seconds
@@ -181,10 +184,12 @@ class Trainer:
         summaries: list[EpisodeSummary] = []
         while len(summaries) < wanted:
             obs = torch.from_numpy(env.reset(rng))
+            memory = fresh_memory(self.algorithm, obs)
             recorder.begin()
             while not env.done:
-                action, _ = self.algorithm.act(obs, self.collector.links.now(), None)
-                step = env.step(action.numpy())
+                decision = self.algorithm.act(obs, self.collector.links.now(), memory, None)
+                memory = decision.memory
+                step = env.step(decision.action.numpy())
                 obs = torch.from_numpy(step.obs)
                 summaries += recorder.add(step)
         return summaries
@@ -198,13 +203,13 @@ class Trainer:
             "best": self._best,
             "learner": self.algorithm.state_dict(),
             "collector": self.collector.state_dict(),
-            "minibatches": self._minibatches.get_state(),
+            "streams": self._streams.get_state(),
         }
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         self.algorithm.load_state_dict(state["learner"])
         self.collector.load_state_dict(state["collector"])
-        self._minibatches.set_state(state["minibatches"])
+        self._streams.set_state(state["streams"])
         self.iteration = state["iteration"]
         self.sim_steps = state["sim_steps"]
         self._validated_at = state["validated_at"]

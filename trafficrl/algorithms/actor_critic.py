@@ -1,0 +1,240 @@
+"""What on-policy learners with a policy and a critic for each agent have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trafficrl.algorithms.advantages import bootstrapped_returns, gae, neighbourhood_sum
+from trafficrl.algorithms.base import AgentSpec, Decision
+from trafficrl.algorithms.rollout import Links, Rollout, at_steps
+from trafficrl.config.algorithms import ActorCriticSettings
+from trafficrl.nn.encoding import ObsEncoder
+from trafficrl.nn.normalization import ValueNormalizer
+from trafficrl.nn.optim import StackedAdam
+from trafficrl.nn.policies import CategoricalPolicy, GaussianPolicy
+from trafficrl.nn.stacked import StackedMLP, per_set
+
+Batch = dict[str, Tensor]  # agent-first, (N, S, ...)
+
+
+class ActorCritic:
+    """Policies pi_i(a_i | s over 1 hop), critics V_i(s over kappa hops), and what they learn from.
+
+    All agents are computed at once on stacked weights; sums over agents keep
+    their gradients apart, and clipping and normalisation are each agent's own.
+    """
+
+    memory_width = 0
+
+    def __init__(
+        self,
+        spec: AgentSpec,
+        settings: ActorCriticSettings,
+        *,
+        generator: torch.Generator,
+        device: str,
+    ) -> None:
+        self.spec = spec
+        self.common = settings
+        self.value_hops = settings.value_hops
+        self.device = torch.device(device)
+        self.sets = 1 if settings.share_parameters else spec.n_agents
+        self.encoder = ObsEncoder(spec.features).to(self.device)
+        self.policy = make_policy(spec, settings, self.sets, self.encoder.width, generator)
+        self.policy.to(self.device)
+        self.critic = self._make_critic(generator).to(self.device)
+        self.value_norm = ValueNormalizer(self._value_sets).to(self.device)
+        clip = settings.max_grad_norm
+        self._policy_optim = StackedAdam(
+            self.policy.parameters(), settings.policy_lr, max_grad_norm=clip
+        )
+        self._value_optim = StackedAdam(
+            self.critic.parameters(), settings.value_lr, max_grad_norm=clip
+        )
+
+    # What a critic sees and predicts -----------------------------------------
+
+    @property
+    def _value_sets(self) -> int:
+        return self.sets
+
+    def _make_critic(self, generator: torch.Generator, inputs: int | None = None) -> StackedMLP:
+        s = self.common
+        return StackedMLP(
+            self._value_sets,
+            inputs or self.spec.value_width * self.encoder.width,
+            s.value_hidden,
+            1,
+            activation=s.activation,
+            output_gain=1.0,
+            generator=generator,
+        )
+
+    def _value_inputs(self, obs: Tensor, links: Links) -> Tensor:
+        return self.encoder.neighbourhood(obs, *links.value)
+
+    def _value_reward(self, reward: Tensor) -> Tensor:
+        """What V_i predicts the discounted sum of, (B, T, N)."""
+        return reward
+
+    def _reduce(self, values: Tensor, links: Links) -> Tensor:
+        """Eq. 6: rewards or values (B, T, N) over the neighbourhood of each agent."""
+        return neighbourhood_sum(values, *links.value)
+
+    # Acting -------------------------------------------------------------------
+
+    @torch.no_grad()
+    def act(
+        self, obs: Tensor, links: Links, memory: Tensor, generator: torch.Generator | None
+    ) -> Decision:
+        """Actions (B, N, A) or (B, N) for obs (B, N, O)."""
+        index, mask = links.policy
+        inputs = self.encoder.neighbourhood(
+            obs.to(self.device), index.to(self.device), mask.to(self.device)
+        )
+        if generator is None:
+            action = self.policy.mode(inputs)
+            log_prob = torch.zeros(action.shape[:2])
+        else:
+            action, log_prob = self.policy.sample(inputs, generator)
+        out = obs.device
+        return Decision(action.transpose(0, 1).to(out), log_prob.transpose(0, 1).to(out), memory)
+
+    def values(self, obs: Tensor, links: Links) -> Tensor:
+        """V_i(s over kappa hops) for obs (..., N, O): (..., N)."""
+        out = self.critic(self._value_inputs(obs, links))[..., 0]
+        out = self.value_norm.denormalize(out).transpose(0, 1)
+        return out.expand(-1, self.spec.n_agents).reshape(obs.shape[:-1])
+
+    def _values_and_next(self, r: Rollout) -> tuple[Tensor, Tensor]:
+        """V of each state and of the one that followed, (B, T, N) both.
+
+        What followed is the next state of the rollout, but where it ends.
+        """
+        value = self.values(r.obs, r.links)
+        following = value.roll(-1, dims=1)
+        last = r.ended.clone()
+        last[:, -1] = True
+        following[last] = self.values(r.next_obs[last], at_steps(r.next_links, last))
+        return value, following
+
+    # Learning -----------------------------------------------------------------
+
+    def _set_rates(self, progress: float) -> None:
+        s = self.common
+        decay = 1.0 - progress if s.lr_schedule == "linear" else 1.0
+        self._policy_optim.lr, self._value_optim.lr = s.policy_lr * decay, s.value_lr * decay
+
+    @torch.no_grad()
+    def _prepare(self, rollout: Rollout) -> Batch:
+        """Everything the steps need, waiting samples left out."""
+        s = self.common
+        r = rollout.to(self.device)
+        value, next_value = self._values_and_next(r)
+        ends = r.terminated, r.ended
+        reward = self._value_reward(r.reward)
+        returns = bootstrapped_returns(reward, next_value, *ends, gamma=s.gamma)
+        advantage = gae(
+            self._reduce(r.reward, r.links),
+            self._reduce(value, r.links),
+            self._reduce(next_value, r.next_links),
+            *ends,
+            gamma=s.gamma,
+            gae_lambda=s.gae_lambda,
+        )
+        keep = r.active.flatten()
+        data = {
+            "policy_inputs": self.encoder.neighbourhood(r.obs, *r.links.policy)[:, keep],
+            "value_inputs": self._value_inputs(r.obs, r.links)[:, keep],
+            "action": agent_first(r.action)[:, keep],
+            "log_prob": agent_first(r.log_prob)[:, keep],
+            "advantage": agent_first(advantage)[:, keep],
+            "returns": agent_first(returns)[:, keep],
+        }
+        if s.normalize_advantages:
+            data["advantage"] = standardized(data["advantage"], self.sets)
+        if s.normalize_values:
+            self.value_norm.update(data["returns"])
+            data["returns"] = self.value_norm.normalize(data["returns"])
+        return data
+
+    def _value_step(self, batch: Batch) -> dict[str, Tensor]:
+        predicted = self.critic(batch["value_inputs"])[..., 0]
+        loss = (predicted - batch["returns"]).square().mean(1)  # (N,)
+        self._value_optim.zero_grad()
+        per_set(loss, self._value_sets).sum().backward()  # type: ignore[no-untyped-call]
+        norms = self._value_optim.step()
+        return {"value_loss": loss.detach().mean(), "value_grad_norm": norms.mean()}
+
+    # Saving -------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimisers and value statistics."""
+        return {name: dict(part.state_dict()) for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a saved state."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "policy": self.policy,
+            "critic": self.critic,
+            "value_norm": self.value_norm,
+            "policy_optim": self._policy_optim,
+            "value_optim": self._value_optim,
+        }
+
+
+def make_policy(
+    spec: AgentSpec,
+    settings: ActorCriticSettings,
+    sets: int,
+    width: int,
+    generator: torch.Generator,
+) -> GaussianPolicy | CategoricalPolicy:
+    """The kind of policy that the actions need; ``width`` inputs for each neighbour."""
+    inputs = spec.policy_width * width
+    if spec.n_choices:
+        return CategoricalPolicy(
+            sets,
+            inputs,
+            settings.policy_hidden,
+            spec.n_choices,
+            activation=settings.activation,
+            generator=generator,
+        )
+    return GaussianPolicy(
+        sets,
+        inputs,
+        settings.policy_hidden,
+        spec.action_dim,
+        activation=settings.activation,
+        scale=spec.action_scale,
+        initial_mean=settings.initial_action_mean,
+        initial_std=settings.initial_action_std,
+        min_std=settings.min_action_std,
+        learn_std=settings.learn_action_std,
+        generator=generator,
+    )
+
+
+def standardized(values: Tensor, sets: int) -> Tensor:
+    """``values`` (N, S) with mean 0 and spread 1 over the samples of each set of weights."""
+    rows = values.reshape(sets, -1)
+    rows = rows - rows.mean(1, keepdim=True)
+    return (rows / (rows.std(1, correction=0, keepdim=True) + 1e-8)).view(values.shape)
+
+
+def agent_first(x: Tensor) -> Tensor:
+    """(B, T, N, ...) to (N, B*T, ...)."""
+    return x.flatten(0, 1).transpose(0, 1)
+
+
+def average(log: dict[str, list[Tensor]]) -> dict[str, float]:
+    """Means over the gradient steps of an update; an agent that stopped early counts no more."""
+    return {name: float(torch.stack(values).nanmean()) for name, values in log.items()}
