@@ -28,8 +28,9 @@ SMALL = [
     "algorithms.dppo.policy_lr=1e-3",
     "algorithms.dppo.lr_schedule=constant",
 ]
+RING = ["vehicles.0.count=6", "network.length_m=120.0", *SMALL]
 TASKS = {
-    "ring": ("ring", ["vehicles.0.count=6", "network.length_m=120.0", *SMALL]),
+    "ring": ("ring", RING),
     "catchup": ("catchup", SMALL),
     # Edges come and go: vehicles 20 m apart, moved by up to 2 m, of different speeds.
     "in_range": (
@@ -43,6 +44,29 @@ TASKS = {
             "graph.range_m=19.0",
             "graph.leader_follower=false",
             *SMALL,
+        ],
+    ),
+    # Agents that remember, that learn from a replay, and that imagine.
+    "ic3net": ("ring", [*RING, "training.algorithm=ic3net", "algorithms.ic3net.rollout_steps=40"]),
+    "dsac": (
+        "ring",
+        [
+            *RING,
+            "training.algorithm=dsac",
+            "algorithms.dsac.rollout_steps=40",
+            "algorithms.dsac.batch_size=8",
+        ],
+    ),
+    "dmpo": (
+        "ring",
+        [
+            *RING,
+            "training.algorithm=dmpo",
+            "algorithms.dmpo.base={kind: dppo, rollout_steps: 40, epochs: 2}",
+            "algorithms.dmpo.model.max_updates=5",
+            "algorithms.dmpo.inner_iterations=2",
+            "algorithms.dmpo.branches=8",
+            "algorithms.dmpo.branch_length=2",
         ],
     ),
 }

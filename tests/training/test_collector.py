@@ -58,6 +58,20 @@ def test_next_obs_is_what_followed_even_where_an_episode_ended(trainer) -> None:
     assert rollout.next_obs[:, INTERVALS - 1, :, 0].abs().max() > 0
 
 
+def test_memories_go_on_within_an_episode_and_start_from_nothing(trainer) -> None:
+    one = trainer("ic3net")
+    rollouts = [one.collector.collect(50).rollout for _ in range(2)]
+    memory, following = (
+        torch.cat([getattr(rollout, name) for rollout in rollouts], dim=1)
+        for name in ("memory", "next_memory")
+    )
+    assert memory.shape == following.shape == (2, 20, 6, one.algorithm.memory_width)
+    assert following.abs().sum(-1).min() > 0
+    begins = torch.arange(1, 20) == INTERVALS
+    expected = torch.where(begins[:, None, None], 0.0, following[:, :-1])
+    assert torch.equal(memory[:, 1:], expected) and (memory[:, 0] == 0).all()
+
+
 @pytest.mark.parametrize("task", ["ring", "catchup"])
 def test_log_probabilities_are_those_of_the_policy(trainer, task: str) -> None:
     one = trainer(task)
@@ -93,12 +107,15 @@ def test_links_stay_one_where_the_order_of_vehicles_fixes_them(trainer) -> None:
 
 def test_links_follow_a_graph_that_changes(trainer) -> None:
     links = trainer("in_range").collector.collect(40).rollout.links
-    for index, mask in (links.policy, links.value):
-        assert index.shape == mask.shape == (2, 8, 6, 6)
+    for (index, mask), hops in ((links.policy, 1), (links.value, 3)):
+        # Room for k vehicles ahead and k behind, and for all others off the chain.
+        assert index.shape == mask.shape == (2, 8, 6, 2 * hops + 6)
         assert mask[..., 0].all() and (index[..., 0] == torch.arange(6)).all()
     assert (links.policy[1] != links.policy[1][:, :1]).any()
 
 
-def test_links_have_their_time_even_where_nothing_changes(trainer) -> None:
-    links = trainer("ring", "graph.range_m=30.0").collector.collect(40).rollout.links
-    assert links.policy[0].shape == (2, 8, 6, 6)
+@pytest.mark.parametrize(("limit", "width"), [("null", 8), ("2", 3)])
+def test_links_have_their_time_even_where_nothing_changes(trainer, limit: str, width: int) -> None:
+    one = trainer("ring", "graph.range_m=30.0", f"graph.max_neighbours={limit}")
+    links = one.collector.collect(40).rollout.links
+    assert links.policy[0].shape == (2, 8, 6, width)

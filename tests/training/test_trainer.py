@@ -44,7 +44,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-@pytest.mark.parametrize("task", ["ring", "catchup", "in_range"])
+@pytest.mark.parametrize("task", ["ring", "catchup", "in_range", "ic3net", "dsac", "dmpo"])
 def test_the_same_seed_gives_the_same_bits(finished, training, task: str) -> None:
     first, again = finished(task).path, training("again", task).run().path
     assert results(first) == results(again)

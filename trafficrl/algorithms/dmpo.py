@@ -61,10 +61,11 @@ class DMPO:
         if self._iteration % s.model_every == 0:
             self._errors = self.dynamics.train(streams.model)
         self._iteration += 1
+        inner = s.inner_iterations if self._iteration > s.warmup_iterations else 0
         length = self._branch_length(progress)
         sums: dict[str, list[float]] = {}
         imagined = 0
-        for _ in range(s.inner_iterations):
+        for _ in range(inner):
             data = None
             if self._trusts_model() and _draw(streams.model) < s.model_probability:
                 data = imagine(
@@ -74,7 +75,7 @@ class DMPO:
             for name, value in self.base.learn(data, streams, progress).items():
                 sums.setdefault(name, []).append(value)
         log = {name: _mean(values) for name, values in sums.items()}
-        share = imagined / max(1, s.inner_iterations)
+        share = imagined / max(1, inner)
         return {**log, **self._errors, "imagined_share": share, "branch_length": float(length)}
 
     def _branching_rows(self, streams: Streams) -> Tensor:

@@ -82,7 +82,10 @@ class DynamicsLearner:
 
     def _fit_normalisation(self, model: DynamicsModel) -> None:
         columns = self.experience.columns
-        rows = (columns["active"] & ~columns["held_out"]).nonzero()[:, 0]
+        counts = columns["active"] & ~columns["held_out"]
+        ends = columns["reward"][counts & columns["terminated"]]
+        model.end_reward.copy_(ends.mean(0)[:, None] if len(ends) else model.end_reward)
+        rows = (counts & ~columns["terminated"]).nonzero()[:, 0]
         obs, action, next_obs, reward = (
             columns[name][rows].transpose(0, 1) for name in ("obs", "action", "next_obs", "reward")
         )
@@ -155,6 +158,8 @@ class DynamicsLearner:
         if prediction.state_log_var is not None and prediction.reward_log_var is not None:
             state = state * (-prediction.state_log_var).exp() + prediction.state_log_var
             gain = gain * (-prediction.reward_log_var).exp() + prediction.reward_log_var
+        # What the end costs is of another order and has a figure of its own.
+        gain = torch.where(done > 0.0, 0.0, gain)
         end = nn.functional.binary_cross_entropy_with_logits(
             prediction.done, done, reduction="none"
         )
@@ -178,6 +183,8 @@ class DynamicsLearner:
         log = {}
         for horizon in HORIZONS:
             starts = self.experience.windows(horizon, held_out=True)
+            # The price of a crash is of another order, and would be all of the variance.
+            starts = starts[~self.experience.columns["terminated"][starts + horizon - 1]]
             starts = _drawn(starts, ERROR_WINDOWS, generator)
             if len(starts) > 1:
                 state, reward = self._error(starts, horizon)
@@ -196,8 +203,8 @@ class DynamicsLearner:
             obs = model.bounded(prediction.next_obs)
         target = columns["next_obs"][rows].transpose(0, 1)
         reward = columns["reward"][rows].transpose(0, 1)
-        # Of all real data: a few stretches may stand still, as after a collision.
         rows = self.experience.rows()
+        rows = rows[~columns["terminated"][rows]]
         state_var = columns["next_obs"][rows].transpose(0, 1).var(1).clamp(min=1e-8)
         reward_var = columns["reward"][rows].transpose(0, 1).var(1).clamp(min=1e-8)
         state = model.difference(obs, target).square().mean(1) / state_var

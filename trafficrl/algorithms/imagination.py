@@ -41,7 +41,7 @@ def imagine(
             "obs": obs,
             "action": decision.action,
             "log_prob": decision.log_prob,
-            "reward": model.rewards(prediction.reward).transpose(0, 1),
+            "reward": model.rewards(prediction.reward, done).transpose(0, 1),
             "next_obs": next_obs,
             "terminated": done & active,
             "truncated": torch.zeros_like(done),

@@ -156,9 +156,11 @@ class DynamicsSettings(Section):
     node_embedding: int = Field(8, ge=1, description="width of the encoded state")
     edge_embedding: int = Field(12, ge=1, description="width of a message")
     message_hidden: list[Width] = Field(
-        [16], description="widths of the hidden layers of encoders and edges"
+        [16], min_length=1, description="widths of the hidden layers of encoders and edges"
     )
-    hidden: list[Width] = Field([16, 16], description="widths of the hidden layers of the nodes")
+    hidden: list[Width] = Field(
+        [16, 16], min_length=1, description="widths of the hidden layers of the nodes"
+    )
     activation: Literal["relu", "tanh"] = "relu"
     gaussian: bool = Field(False, description="also predict a variance for each feature")
     ensemble: int = Field(1, ge=1, description="models; imagined steps draw one of them")
@@ -184,6 +186,9 @@ class DMPOSettings(Section):
     base: Annotated[PPOBase | SACBase, Field(discriminator="kind")] = PPOBase(kind="dppo")
     model: DynamicsSettings = DynamicsSettings()
     model_every: int = Field(1, ge=1, description="iterations between model updates")
+    warmup_iterations: int = Field(
+        0, ge=0, description="iterations at the start that train the model and critics only"
+    )
     inner_iterations: int = Field(10, ge=0, description="B: policy updates an iteration")
     model_probability: float = Field(
         1.0, ge=0, le=1, description="q0: part of the policy updates on imagined data"
@@ -212,9 +217,19 @@ class DMPOSettings(Section):
         return self.base.rollout_steps
 
     @property
+    def gamma(self) -> float:
+        """Discount per control interval."""
+        return self.base.gamma
+
+    @property
     def value_hops(self) -> int:
         """Kappa."""
         return self.base.value_hops
+
+    @property
+    def share_parameters(self) -> bool:
+        """Whether all agents have one set of weights."""
+        return self.base.share_parameters
 
 
 class AlgorithmSettings(Section):

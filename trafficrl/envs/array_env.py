@@ -29,6 +29,7 @@ class Step:
     evaluated_reward: FloatArray  # (B, N), without the terms that are for training only
     reward_terms: dict[str, FloatArray]  # (B, N) each; they sum to reward
     active: BoolArray  # (B,) replicas whose episode was under way before this step
+    absorbed: BoolArray  # (B,) replicas that a collision holds still from now on
     terminated: BoolArray  # (B,)
     truncated: BoolArray  # (B,)
     overridden: FloatArray  # (B, M) share of the interval's commands that SUMO did not follow
@@ -66,6 +67,7 @@ class ArrayEnv:
         self.seed(seed)
         self.steps = 0
         self.active: BoolArray = np.zeros(replicas, dtype=bool)
+        self._absorbed: BoolArray = np.zeros(replicas, dtype=bool)
 
     def seed(self, seed: int | None) -> None:
         """Begin the environment's own random stream anew."""
@@ -89,6 +91,7 @@ class ArrayEnv:
         self.world.reset(self.rng if rng is None else rng)
         self.steps = 0
         self.active = np.ones(self.replicas, dtype=bool)
+        self._absorbed = np.zeros(self.replicas, dtype=bool)
         return self._observations()
 
     def step(self, action: NDArray[np.generic]) -> Step:
@@ -163,6 +166,7 @@ class ArrayEnv:
             evaluated_reward=_total(terms, self._evaluated, (self.replicas, self.n_agents)),
             reward_terms=terms,
             active=started,
+            absorbed=self._absorbed.copy(),
             terminated=terminated,
             truncated=truncated,
             overridden=overridden / np.maximum(sim_steps, 1)[:, None],
@@ -185,6 +189,7 @@ class ArrayEnv:
             return np.zeros(self.replicas, dtype=bool)
         self.world.freeze(collided)
         if self.config.episode.on_collision == "freeze":
+            self._absorbed |= collided
             return np.zeros(self.replicas, dtype=bool)
         self.active &= ~collided
         return collided

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,8 @@ from trafficrl.errors import CheckpointError, ScenarioError, TrafficRLError
 from trafficrl.training.checkpoint import load_checkpoint
 from trafficrl.training.links import LinkTracker
 from trafficrl.training.run_directory import RunDirectory
-from trafficrl.training.setup import make_algorithm
+from trafficrl.training.seeding import torch_stream
+from trafficrl.training.setup import agent_spec
 
 CONSTANT = "constant"
 # Drives by the clock, not by what is around it.
@@ -60,9 +62,42 @@ class LearnedDriver:
         return env.step(decision.action.numpy())
 
     def _build(self, env: ArrayEnv) -> Algorithm:
-        trained = self._run.scenario()
+        trained, name = self._run.scenario(), self._content.get("algorithm")
+        if name not in ALGORITHMS:
+            raise CheckpointError(f"{self._path}: unknown algorithm {name!r}")
+        settings = getattr(trained.algorithms, name)
+        self._check(trained, env, any_number=settings.share_parameters)
+        torch.set_num_threads(trained.training.torch_threads)
+        spec = agent_spec(env, settings.value_hops)
+        try:
+            policy_width, value_width = self._content["widths"]
+            # Of the shape that was trained, critics included; shared weights drive any number.
+            shape = replace(
+                spec,
+                n_agents=trained.n_agents,
+                policy_width=policy_width,
+                value_width=value_width,
+            )
+            generator = torch_stream("weights", 0)
+            algorithm = ALGORITHMS[name](shape, settings, generator=generator, device="cpu")
+            algorithm.load_state_dict(self._content["learner"])
+        except (KeyError, ValueError, RuntimeError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise CheckpointError(f"{self._path}: does not fit its scenario ({reason})") from None
+        if spec.policy_width != policy_width:
+            raise TrafficRLError(
+                f"{self._run.path}: cannot drive scenario '{env.config.name}': a policy hears up "
+                f"to {spec.policy_width - 1} vehicles there, and up to {policy_width - 1} in "
+                f"'{trained.name}', on which the run was trained (graph.max_neighbours, set for "
+                "the training, makes them alike)"
+            )
+        return algorithm
+
+    def _check(self, trained: ScenarioConfig, env: ArrayEnv, *, any_number: bool) -> None:
+        """Raise ``TrafficRLError`` where the tasks differ in what the policies depend on."""
+        vehicles = trained.n_agents if any_number else env.n_agents
         for what, own, other in (
-            ("number of learned vehicles", trained.n_agents, env.n_agents),
+            ("number of learned vehicles", trained.n_agents, vehicles),
             ("lanes", trained.network.lanes, env.config.network.lanes),
             ("observation", trained.observation, env.config.observation),
             ("action", trained.action, env.config.action),
@@ -73,17 +108,6 @@ class LearnedDriver:
                     f"{self._run.path}: cannot drive scenario '{env.config.name}': its {what} is "
                     f"not that of '{trained.name}', on which the run was trained"
                 )
-        torch.set_num_threads(trained.training.torch_threads)
-        name = self._content.get("algorithm")
-        if name not in ALGORITHMS:
-            raise CheckpointError(f"{self._path}: unknown algorithm {name!r}")
-        algorithm = make_algorithm(name, trained, env, seed=0)
-        try:
-            algorithm.load_state_dict(self._content["learner"])
-        except (KeyError, ValueError, RuntimeError, TypeError) as error:
-            reason = str(error).partition("\n")[0]
-            raise CheckpointError(f"{self._path}: does not fit its scenario ({reason})") from None
-        return algorithm
 
 
 class ConstantDriver:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from trafficrl.config.algorithms import DynamicsSettings
 from trafficrl.nn.encoding import FeatureSpec, ObsEncoder, neighbour_states, slots_first
-from trafficrl.nn.stacked import StackedLinear, StackedMLP
+from trafficrl.nn.stacked import ACTIVATIONS, StackedLinear, StackedMLP
 
 MIN_LOG_VAR, MAX_LOG_VAR = -12.0, 2.0  # in units of the spread of what is predicted
 
@@ -32,7 +32,11 @@ class Prediction(NamedTuple):
 
 
 class ShortcutMLP(nn.Module):
-    """A multilayer perceptron plus a linear map: traffic is nearly linear in most places."""
+    """A multilayer perceptron plus a linear map: traffic is nearly linear in most places.
+
+    The linear map and the first layer are one product: such small ones cost
+    by their number.
+    """
 
     def __init__(
         self,
@@ -45,19 +49,22 @@ class ShortcutMLP(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.curved = StackedMLP(
+        self.widths = (outputs, hidden[0])
+        self.first = StackedLinear(sets, inputs, sum(self.widths), gain=1.0, generator=generator)
+        self.activation = ACTIVATIONS[activation]()
+        self.rest = StackedMLP(
             sets,
-            inputs,
-            hidden,
+            hidden[0],
+            hidden[1:],
             outputs,
             activation=activation,
             output_gain=0.1,
             generator=generator,
         )
-        self.linear = StackedLinear(sets, inputs, outputs, gain=1.0, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.curved(x) + self.linear(x)
+        linear, curved = self.first(x).split(self.widths, -1)
+        out: Tensor = linear + self.rest(self.activation(curved))
         return out
 
 
@@ -71,6 +78,7 @@ class DynamicsModel(nn.Module):
     state_mean: Tensor
     state_std: Tensor
     delta_std: Tensor
+    end_reward: Tensor
     reward_unit: Tensor
     reward_mean: Tensor
     reward_std: Tensor
@@ -100,21 +108,20 @@ class DynamicsModel(nn.Module):
         self.sets = sets = 1 if shared else n_agents
         edges = neighbours if shared else n_agents * neighbours
         self.obs_dim = obs_dim = len(features)
-        outputs = obs_dim + 1  # state and reward
+        # State, reward, end of the episode, and the variances of the first two.
+        outputs = obs_dim + 2 + (obs_dim + 1 if s.gaussian else 0)
         block = partial(ShortcutMLP, activation=s.activation, generator=generator)
         self.f_enc = block(sets, self.encoder.width, s.message_hidden, s.node_embedding)
         self.f_edge = block(edges, 2 * s.node_embedding, s.message_hidden, s.edge_embedding)
         node_inputs = s.edge_embedding + 2 * action_width
         self.f_node = block(sets, node_inputs, s.hidden, s.hidden[-1])
         self.f_out = StackedLinear(sets, s.hidden[-1], outputs, gain=1.0, generator=generator)
-        self.f_done = StackedLinear(sets, s.hidden[-1], 1, gain=0.1, generator=generator)
-        if s.gaussian:
-            self.f_var = StackedLinear(sets, s.hidden[-1], outputs, gain=0.1, generator=generator)
         width = self.encoder.width
         for name, value in (
             ("state_mean", torch.zeros(sets, 1, width)),
             ("state_std", torch.ones(sets, 1, width)),
             ("delta_std", torch.ones(sets, 1, obs_dim)),
+            ("end_reward", torch.zeros(n_agents, 1)),
             ("reward_unit", torch.ones(sets, 1)),
             ("reward_mean", torch.zeros(sets, 1)),
             ("reward_std", torch.ones(sets, 1)),
@@ -156,12 +163,12 @@ class DynamicsModel(nn.Module):
         # Effort is commonly charged on |a|, which a smooth network rounds off at 0.
         h1 = self.f_node(torch.cat([message, a, a.abs()], -1))
         out = self.f_out(h1)  # Eq. 4, with the skip connection
-        next_obs = obs + out[..., :-1] * self.delta_std
-        reward = out[..., -1]
-        done = self.f_done(h1)[..., 0]
+        o = self.obs_dim
+        next_obs = obs + out[..., :o] * self.delta_std
+        reward, done = out[..., o], out[..., o + 1]
         if not self.gaussian:
             return Prediction(next_obs, reward, done, None, None)
-        log_var = self.f_var(h1)
+        log_var = out[..., o + 2 :]
         log_var = MIN_LOG_VAR + nn.functional.softplus(log_var - MIN_LOG_VAR)
         log_var = MAX_LOG_VAR - nn.functional.softplus(MAX_LOG_VAR - log_var)
         return Prediction(next_obs, reward, done, log_var[..., :-1], log_var[..., -1])
@@ -180,9 +187,13 @@ class DynamicsModel(nn.Module):
             edges = self.f_edge(pair.reshape(n * k, samples, -1)).view(n, k, samples, -1)
         return torch.where(present, edges, 0.0).sum(1)
 
-    def rewards(self, predicted: Tensor) -> Tensor:
-        """Predicted rewards (N, S) in units of the reward."""
-        return self.reward_unit * _stretch(self.reward_mean + predicted * self.reward_std)
+    def rewards(self, predicted: Tensor, done: Tensor | None = None) -> Tensor:
+        """Predicted rewards (N, S) in units of the reward.
+
+        Where ``done`` (S,) says that the episode ends, what ends have paid on average.
+        """
+        reward = self.reward_unit * _stretch(self.reward_mean + predicted * self.reward_std)
+        return reward if done is None else torch.where(done, self.end_reward, reward)
 
     def normalised_rewards(self, reward: Tensor) -> Tensor:
         """The inverse of ``rewards``.

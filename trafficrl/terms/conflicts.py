@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trafficrl.types import FloatArray, IntArray, VehicleStates
+from trafficrl.types import BoolArray, FloatArray, IntArray, VehicleStates
 
 LEVEL = 1e-6  # m, two vehicles closer than this in the projection arrive together
 
@@ -52,9 +52,18 @@ def conflict_neighbours(states: VehicleStates) -> ConflictNeighbours:
     return found
 
 
+def distance_to_crossing(states: VehicleStates) -> FloatArray:
+    """m still to go to the next pass of a crossing, (B, M), ``inf`` without a crossing."""
+    distance = np.full(states.speed.shape, np.inf)
+    for arm in (arm for arms in states.crossings for arm in arms):
+        to_go = np.mod(arm - states.position, states.path_length[:, None])
+        distance = np.minimum(distance, to_go)
+    return distance
+
+
 def _ahead_on_other_arm(
     states: VehicleStates, first: float, second: float
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, BoolArray]:
     """m that vehicle j is closer to the crossing than i, (B, M, M), NaN to itself.
 
     Also whether i is on the first arm, (B, M, 1). The course is closed.

@@ -13,7 +13,7 @@ import numpy as np
 
 from trafficrl.controllers.ovm import optimal_velocity
 from trafficrl.registry import Registry
-from trafficrl.terms.conflicts import conflict_neighbours
+from trafficrl.terms.conflicts import conflict_neighbours, distance_to_crossing
 from trafficrl.terms.traits import NEEDS_LEAD, WRAPS
 from trafficrl.types import VEHICLE_LENGTH, FloatArray, VehicleStates, take
 
@@ -73,6 +73,12 @@ def headway_difference(states: VehicleStates) -> FloatArray:
     return np.where(np.isfinite(difference), difference, 0.0)
 
 
+@FEATURES.register("crossing_distance")
+def crossing_distance(states: VehicleStates) -> FloatArray:
+    """Distance still to go to the next crossing, m."""
+    return np.minimum(distance_to_crossing(states), MAX_HEADWAY)
+
+
 @FEATURES.register("conflict_headway")
 def conflict_headway(states: VehicleStates) -> FloatArray:
     """Gap to who arrives next before at the crossing on the other arm, m.
@@ -112,6 +118,12 @@ def position_over_length(states: VehicleStates) -> FloatArray:
     It depends on the network: a controller that sees it does not travel.
     """
     return states.position / states.path_length[:, None]
+
+
+@FEATURES.register("speed_error", NEEDS_LEAD)
+def speed_error(states: VehicleStates) -> FloatArray:
+    """v - v*, with v* the task's target speed, m/s."""
+    return states.speed - states.target_speed
 
 
 @FEATURES.register("relative_speed_error", NEEDS_LEAD)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from trafficrl.registry import Registry
-from trafficrl.terms.conflicts import conflict_neighbours
+from trafficrl.terms.conflicts import conflict_neighbours, distance_to_crossing
 from trafficrl.terms.traits import NEEDS_LEAD
 from trafficrl.types import VEHICLE_LENGTH, FloatArray, VehicleStates
 
@@ -74,15 +74,18 @@ def squared_headway_difference(states: VehicleStates) -> FloatArray:
 
 
 @REWARD_TERMS.register("conflict_headway_shortage")
-def conflict_headway_shortage(states: VehicleStates, *, threshold_m: float) -> FloatArray:
+def conflict_headway_shortage(
+    states: VehicleStates, *, threshold_m: float, within_m: float
+) -> FloatArray:
     """max(0, threshold - h), m, summed over who arrives at the crossing before and after.
 
-    Both of a pair pay, so that both can learn to make room; 0 without a crossing.
+    Weighted by max(0, 1 - d / within), d the distance to go to the crossing: both
+    of a pair pay the more, the nearer they come. 0 without a crossing.
     """
     near = conflict_neighbours(states)
     gaps = np.stack([near.leader_gap, near.follower_gap]) - VEHICLE_LENGTH
     shortage: FloatArray = np.maximum(0.0, threshold_m - gaps).sum(axis=0)
-    return shortage
+    return shortage * np.maximum(0.0, 1.0 - distance_to_crossing(states) / within_m)
 
 
 @REWARD_TERMS.register(COLLISION)

@@ -31,8 +31,11 @@ class Collected:
 class Collector:
     """Continues episodes from one call to the next."""
 
-    def __init__(self, env: ArrayEnv, algorithm: Algorithm, generator: torch.Generator) -> None:
+    def __init__(
+        self, env: ArrayEnv, algorithm: Algorithm, generator: torch.Generator, *, gamma: float
+    ) -> None:
         self.env = env
+        self.gamma = gamma
         self.links = LinkTracker(env, algorithm.value_hops)
         self.algorithm = algorithm
         self.generator = generator
@@ -41,12 +44,13 @@ class Collector:
         self._begun = env.rng.bit_generator.state
         self._actions: list[torch.Tensor] = []  # since then
         self._memory = torch.empty(0)
+        self._held: NDArray[np.bool_] = np.zeros(env.replicas, dtype=bool)
 
     def collect(self, sim_steps: int) -> Collected:
         """About ``sim_steps`` simulation steps of every replica, in whole control intervals."""
         obs, steps, links, next_links = [], [], [], []
         decisions: list[Decision] = []
-        memory = []
+        memory, held = [], []
         episodes: list[EpisodeSummary] = []
         counted, speed, reward = 0, 0.0, 0.0
         for _ in range(max(1, round(sim_steps / self.env.interval))):
@@ -55,33 +59,38 @@ class Collector:
             obs.append(self._obs)
             links.append(self.links.now())
             memory.append(self._memory)
+            held.append(self._held)
             decision = self.algorithm.act(self._obs, links[-1], self._memory, self.generator)
             decisions.append(decision)
             self._memory = decision.memory
             step = self.env.step(decision.action.numpy())
             steps.append(step)
             self._actions.append(decision.action)
+            self._held = step.absorbed
             episodes += self._recorder.add(step)
             self._obs = torch.from_numpy(step.obs)
             next_links.append(self.links.now())
             counted += int(step.sim_steps.sum())
             speed += float(self.env.states.speed[:, self.env.agents].mean())
             reward += step.evaluated_reward.sum()
+        rollout = Rollout(
+            obs=torch.stack(obs, dim=1),
+            action=torch.stack([decision.action for decision in decisions], dim=1),
+            log_prob=torch.stack([decision.log_prob for decision in decisions], dim=1),
+            reward=_over_time([step.reward for step in steps]).float(),
+            next_obs=_over_time([step.obs for step in steps]),
+            terminated=_over_time([step.terminated for step in steps]),
+            truncated=_over_time([step.truncated for step in steps]),
+            active=_over_time([step.active for step in steps]),
+            memory=torch.stack(memory, dim=1),
+            next_memory=torch.stack([decision.memory for decision in decisions], dim=1),
+            links=Links.stack(links),
+            next_links=Links.stack(next_links),
+        )
+        absorbed = _over_time([step.absorbed for step in steps])
+        fold_absorbed(rollout, _over_time(held), absorbed, self.gamma)
         return Collected(
-            rollout=Rollout(
-                obs=torch.stack(obs, dim=1),
-                action=torch.stack([decision.action for decision in decisions], dim=1),
-                log_prob=torch.stack([decision.log_prob for decision in decisions], dim=1),
-                reward=_over_time([step.reward for step in steps]).float(),
-                next_obs=_over_time([step.obs for step in steps]),
-                terminated=_over_time([step.terminated for step in steps]),
-                truncated=_over_time([step.truncated for step in steps]),
-                active=_over_time([step.active for step in steps]),
-                memory=torch.stack(memory, dim=1),
-                next_memory=torch.stack([decision.memory for decision in decisions], dim=1),
-                links=Links.stack(links),
-                next_links=Links.stack(next_links),
-            ),
+            rollout=rollout,
             episodes=episodes,
             sim_steps=counted,
             mean_speed=speed / len(steps),
@@ -92,6 +101,7 @@ class Collector:
         self._begun, self._actions = self.env.rng.bit_generator.state, []
         obs = torch.from_numpy(self.env.reset())
         self._memory = fresh_memory(self.algorithm, obs)
+        self._held = np.zeros(self.env.replicas, dtype=bool)
         self._recorder.begin()
         return obs
 
@@ -116,10 +126,33 @@ class Collector:
                 step = self.env.step(action.numpy())
                 self._recorder.add(step)
                 self._actions.append(action)
+                self._held = step.absorbed
                 self._obs = torch.from_numpy(step.obs)
             self._memory = state["memory"]
         self._recorder.episodes = state["episodes"]
         self.generator.set_state(state["generator"])
+
+
+def fold_absorbed(
+    rollout: Rollout, held: torch.Tensor, absorbed: torch.Tensor, gamma: float
+) -> None:
+    """Fold the steps of replicas that a collision holds still into the step that led there.
+
+    ``held`` and ``absorbed`` are (B, T): held before and after each step. For a
+    learner the episode terminates with the collision, and the discounted
+    rewards that follow are paid at once: nothing observed tells that a vehicle
+    is held, so those steps would teach it wrong dynamics.
+    """
+    if not absorbed.any():
+        return
+    later = torch.zeros_like(rollout.reward[:, 0])
+    for t in reversed(range(held.shape[1])):
+        reward, holding = rollout.reward[:, t].clone(), held[:, t, None]
+        rollout.reward[:, t] += gamma * torch.where(holding, 0.0, later)
+        later = torch.where(holding, reward + gamma * later, 0.0)
+    rollout.terminated |= absorbed & ~held
+    rollout.truncated &= ~absorbed
+    rollout.active &= ~held
 
 
 def fresh_memory(algorithm: Algorithm, obs: torch.Tensor) -> torch.Tensor:

@@ -54,9 +54,11 @@ def agent_spec(env: ArrayEnv, value_hops: int) -> AgentSpec:
 
 def _feature_spec(item: FeatureConfig) -> FeatureSpec:
     low, high = item.clip or (-math.inf, math.inf)
+    wraps = FEATURES.has_trait(item.feature, WRAPS)
     return FeatureSpec(
-        period=1.0 / item.scale if FEATURES.has_trait(item.feature, WRAPS) else 0.0,
-        gain=item.scale / (item.difference_scale or item.scale),
+        period=1.0 / item.scale if wraps else 0.0,
+        # A multiple of an angle would jump where the lap ends.
+        gain=1.0 if wraps else item.scale / (item.difference_scale or item.scale),
         low=low,
         high=high,
     )

@@ -57,15 +57,19 @@ class Trainer:
         except BaseException:
             self.env.close()
             raise
+        learner = getattr(config.algorithms, settings.algorithm)
         self.collector = Collector(
-            self.env, self.algorithm, torch_stream("policy", settings.seed, device)
+            self.env,
+            self.algorithm,
+            torch_stream("policy", settings.seed, device),
+            gamma=learner.gamma,
         )
         self._streams = Streams(
             minibatches=torch_stream("minibatches", settings.seed),
             actions=torch_stream("actions", settings.seed, device),
             model=torch_stream("model", settings.seed, device),
         )
-        self._rollout_steps: int = getattr(config.algorithms, settings.algorithm).rollout_steps
+        self._rollout_steps: int = learner.rollout_steps
         self.iteration = 0
         self.sim_steps = 0
         self._validated_at = 0
@@ -199,6 +203,7 @@ class Trainer:
             "algorithm": self.config.training.algorithm,
             "iteration": self.iteration,
             "sim_steps": self.sim_steps,
+            "widths": self.collector.links.widths(),
             "validated_at": self._validated_at,
             "best": self._best,
             "learner": self.algorithm.state_dict(),
