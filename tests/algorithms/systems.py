@@ -21,7 +21,10 @@ from .conftest import SMALL, SMALL_PPO, streams
 
 
 class Net:
-    """A ``line``, a ``ring``, or a graph that ``changes``: another random one in each state."""
+    """A ``line``, a ``ring``, nobody linked (``alone``), or another random graph in each state.
+
+    The last is the kind ``changes``.
+    """
 
     def __init__(self, kind: str, agents: int) -> None:
         self.kind, self.agents = kind, agents
@@ -32,8 +35,9 @@ class Net:
         if self.kind == "changes":
             draw = np.random.default_rng(0)
             return [self._graph(_random_edges(n, draw)) for _ in range(int(np.prod(shape)))]
-        ahead = {"line": range(1, n), "ring": range(n)}[self.kind]
-        return [self._graph(np.array([[i, (i - 1) % n] for i in ahead]))]
+        ahead = {"alone": range(0), "line": range(1, n), "ring": range(n)}[self.kind]
+        edges = np.array([[i, (i - 1) % n] for i in ahead], dtype=np.int64)
+        return [self._graph(edges.reshape(-1, 2))]
 
     def _graph(self, edges: np.ndarray) -> VehicleGraph:
         """A vehicle's leader is the one before it, linked or not."""
@@ -340,3 +344,38 @@ def linear_data(
     obs, action = torch.stack(states, 1)[..., None], torch.stack(actions, 1)[..., None]
     reward = -(obs[:, :-1].square() + EFFORT * action.square())[..., 0]
     return recorded(obs, action, reward, Net("line", AGENTS).links(1))
+
+
+@torch.no_grad()
+def make_perfect(model: Any, index: Tensor, mask: Tensor, end: float = torch.inf) -> None:
+    """Give a DynamicsModel the weights of x' = A x + a, rewards ``price(x')`` and ends x' > end.
+
+    For one feature, one-dimensional actions, links (N, K) and weights that are not shared.
+    """
+    for parameter in model.parameters():
+        parameter.zero_()
+    agents, slots = index.shape
+    width = len(model.f_edge.first.weight[0]) // 2  # of an encoded state
+    model.f_enc.first.weight[:, 0, 0] = 1.0
+    for i in range(agents):
+        for k in range(slots):
+            if mask[i, k]:
+                share = system(agents)[i, index[i, k]]
+                # What a neighbour adds to the change of the state, and to the state.
+                own = float(k == 0)
+                model.f_edge.first.weight[i * slots + k, width, :2] = torch.stack(
+                    [share - own, share]
+                )
+    messages = len(model.f_node.first.weight[0]) - 2  # then the action and its size
+    for out in (0, 1):
+        model.f_node.first.weight[:, out, out] = 1.0
+        model.f_node.first.weight[:, messages, out] = 1.0
+    model.f_out.weight[:, 0, 0] = 1.0  # change
+    model.f_out.weight[:, 1, 1] = 1.0  # reward
+    model.f_out.weight[:, 1, 2] = 1.0  # end of the episode
+    model.f_out.bias[..., 2] = -min(end, 1e9)
+
+
+def price(x: Tensor) -> Tensor:
+    """What the model's output x stands for in units of the reward."""
+    return x.sign() * ((x.abs() + 1.0).square() - 1.0)

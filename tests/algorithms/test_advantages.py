@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 from trafficrl.algorithms.advantages import bootstrapped_returns, gae, neighbourhood_sum
+from trafficrl.nn.encoding import FeatureSpec
+
+from .systems import Team
 
 
 def column(*values: float) -> Tensor:
@@ -160,3 +163,38 @@ def test_values_beyond_the_neighbourhood_may_be_unknown() -> None:
     values = torch.tensor([1.0, 2.0, torch.nan])
     found = neighbourhood_sum(values[None, None], index, mask)[0, 0]
     assert found[0].item() == 1.0 and found[1:].isnan().all()
+
+
+# --- both together, as DPPO learns from them
+
+
+def test_advantages_are_of_the_reduced_value_and_returns_of_the_own_reward_by_hand() -> None:
+    """Three agents on a line, kappa = 1, V_i = s_i, gamma = lambda = 0.5.
+
+    V~ is (3, 6, 5), (1, 3, 3) and, where the stretch ends, (2, 3, 1); rewards
+    are (1, 3, 2) and (1, 4, 4) in the neighbourhoods: sums over 3.
+    """
+    team = Team(
+        "dppo",
+        agents=3,
+        features=[FeatureSpec()],
+        value_hidden=[],
+        gamma=0.5,
+        gae_lambda=0.5,
+        normalize_values=False,
+        normalize_advantages=False,
+    )
+    critic = team.algorithm.critic.layers[0]
+    with torch.no_grad():
+        critic.weight.zero_()
+        critic.weight[:, 0] = 1.0
+    rollout = team.rollout(replicas=1, steps=2)
+    rollout.obs = torch.tensor([[3.0, 6.0, 9.0], [0.0, 3.0, 6.0]])[None, ..., None]
+    rollout.next_obs = torch.tensor([[0.0, 3.0, 6.0], [6.0, 0.0, 3.0]])[None, ..., None]
+    rollout.reward = torch.tensor([[[3.0, 0.0, 6.0], [0.0, 3.0, 9.0]]])
+    data = team.algorithm._prepare(rollout)
+    # delta = -1.5 for all at first, then 1 + 1 - 1, 4 + 1.5 - 3 and 4 + 0.5 - 3.
+    expected = [[-1.25, 1.0], [-0.875, 2.5], [-1.125, 1.5]]
+    assert data["advantage"].tolist() == [pytest.approx(row, abs=1e-6) for row in expected]
+    expected = [[4.5, 3.0], [1.5, 3.0], [11.25, 10.5]]
+    assert data["returns"].tolist() == [pytest.approx(row, abs=1e-6) for row in expected]

@@ -100,7 +100,7 @@ class DMPO:
         if not self._errors:
             return False
         errors = [self._errors.get(f"model_{what}_error_1", 0.0) for what in ("state", "reward")]
-        return limit is None or max(errors) <= limit
+        return limit is None or all(error <= limit for error in errors)  # NaN is not
 
     def state_dict(self) -> dict[str, Any]:
         """Base, model, its data, and the errors that the guard goes by."""

@@ -108,7 +108,8 @@ class DynamicsLearner:
             optim.zero_grad()
             loss.sum().backward()  # type: ignore[no-untyped-call]
             optim.step(training)
-            if update % s.check_every == 0 and len(held):
+            checks = update % s.check_every == 0 or update == s.max_updates
+            if checks and len(held):
                 now = self._held_out_loss(model, held)
                 better = now < best_loss - MIN_GAIN * best_loss.abs()
                 _keep_where(better, best, model)

@@ -88,6 +88,15 @@ def conflict_headway_shortage(
     return shortage * np.maximum(0.0, 1.0 - distance_to_crossing(states) / within_m)
 
 
+@REWARD_TERMS.register("squared_gap_speed_error")
+def squared_gap_speed_error(
+    states: VehicleStates, *, min_gap_m: float = 2.0, time_gap_s: float = 1.0, max_mps: float = 30.0
+) -> FloatArray:
+    """(v - V)^2 with V = (h - min gap) / time gap within [0, max], the speed that the gap allows."""
+    allowed = np.clip((states.headway - min_gap_m) / time_gap_s, 0.0, max_mps)
+    return np.square(states.speed - allowed)
+
+
 @REWARD_TERMS.register(COLLISION)
 def collision(states: VehicleStates) -> FloatArray:
     """1 for every vehicle of a replica in which any vehicle has collided."""
