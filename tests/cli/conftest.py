@@ -16,6 +16,7 @@ SMALL = {
     "network.length_m": "120.0",
     "episode.steps": "60",
     "episode.control_interval_s": "0.5",
+    "training.algorithm": "dppo",  # the quickest
     "training.replicas": "2",
     "training.validate_every_steps": "160",
     "training.validate_episodes": "2",

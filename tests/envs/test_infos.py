@@ -84,12 +84,16 @@ def test_infos_have_their_keys_and_types_from_the_reset_on(task: str, open_env: 
 
 def test_the_reward_of_an_interval_is_the_sum_over_its_steps(open_env: OpenEnv) -> None:
     action = np.ones(1, np.float32)
-    env = open_env("ring", EVERY_STEP, "start.jitter_m=0")
+    published = (
+        "reward.terms=[{term: desired_speed, weight: 4.0, parameters: {target_mps: 20.0}}, "
+        "{term: absolute_acceleration, weight: -4.0}]"
+    )
+    env = open_env("ring", published, EVERY_STEP, "start.jitter_m=0")
     env.reset(seed=0)
     single = [env.step(dict.fromkeys(env.agents, action))[1]["cav_0"] for _ in range(5)]
     # v = 0.1, 0.2, ... 0.5 at 1 m/s2: 4 (v/20 - 1) / 22 each.
     assert single == pytest.approx([4 * (0.1 * k / 20 - 1) / 22 for k in range(1, 6)])
-    env = open_env("ring", "start.jitter_m=0")
+    env = open_env("ring", published, "start.jitter_m=0")
     env.reset(seed=0)
     assert env.step(dict.fromkeys(env.agents, action))[1]["cav_0"] == pytest.approx(sum(single))
 

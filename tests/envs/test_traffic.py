@@ -123,7 +123,8 @@ def test_agents_anywhere_in_the_order_are_driven_and_rewarded(open_array: OpenAr
     step = env.step(np.array([[[0.1], [0.2], [0.3]]]))
     assert env.agents.tolist() == [3, 4, 9]
     assert env.states.speed[0, env.agents] == pytest.approx([0.01, 0.02, 0.03])
-    assert step.obs[0, :, 0] == pytest.approx([0.001, 0.002, 0.003])
+    # The speed, less 2.5 over 2.5 m/s.
+    assert step.obs[0, :, 0] == pytest.approx([-0.996, -0.992, -0.988])
     asked = step.reward_terms["absolute_acceleration"][0]
     assert asked / asked[0] == pytest.approx([1.0, 2.0, 3.0])
     # Two neighbours, and nobody beside the third.

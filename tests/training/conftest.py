@@ -16,6 +16,7 @@ SMALL = [
     "episode.steps=60",
     "episode.control_interval_s=0.5",
     "training.seed=0",
+    "training.algorithm=dppo",
     "training.replicas=2",
     "training.total_steps=480",
     "training.validate_every_steps=160",

@@ -53,9 +53,9 @@ def test_next_obs_is_what_followed_even_where_an_episode_ended(trainer) -> None:
     for first, last in ((0, INTERVALS), (INTERVALS, 20)):
         inside = slice(first, last - 1)
         assert torch.equal(rollout.next_obs[:, inside], rollout.obs[:, first + 1 : last])
-    # A standing start: speeds are 0 at the beginning, not where the episode was cut.
-    assert (rollout.obs[:, INTERVALS, :, 0] == 0).all()
-    assert rollout.next_obs[:, INTERVALS - 1, :, 0].abs().max() > 0
+    # A standing start (a speed of 0 is observed as -1), but not where the episode was cut.
+    assert (rollout.obs[:, INTERVALS, :, 0] == -1).all()
+    assert rollout.next_obs[:, INTERVALS - 1, :, 0].max() > -1
 
 
 def test_memories_go_on_within_an_episode_and_start_from_nothing(trainer) -> None:

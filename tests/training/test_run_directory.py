@@ -143,7 +143,7 @@ def test_metrics_are_json_lines(tmp_path: Path) -> None:
 
 def test_the_default_path_names_scenario_algorithm_and_seed() -> None:
     path = default_path(Path("runs"), load_scenario("ring", ["training.seed=3"]))
-    assert path.parent == Path("runs/ring") and path.name.startswith("dppo-3-")
+    assert path.parent == Path("runs/ring") and path.name.startswith("dmpo-3-")
 
 
 def test_a_folder_of_runs_stands_for_its_newest(tmp_path: Path) -> None:

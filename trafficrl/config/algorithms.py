@@ -105,6 +105,9 @@ class IC3NetSettings(ActorCriticSettings):
 class SACSettings(LearnerSettings):
     """Decentralised soft actor-critic with extended twin Q (discrete or tanh-Gaussian)."""
 
+    activation: Literal["relu", "tanh"] = Field(
+        "relu", description="tanh critics saturate where states drift far"
+    )
     policy_lr: float = Field(3e-4, gt=0, description="learning rate of the policies")
     value_lr: float = Field(3e-4, gt=0, description="learning rate of the critics")
     temperature_lr: float = Field(3e-4, gt=0, description="learning rate of the temperatures")
@@ -187,7 +190,9 @@ class DMPOSettings(Section):
     model: DynamicsSettings = DynamicsSettings()
     model_every: int = Field(1, ge=1, description="iterations between model updates")
     warmup_iterations: int = Field(
-        0, ge=0, description="iterations at the start that train the model and critics only"
+        0,
+        ge=0,
+        description="iterations at the start in which policies do not learn; model and PPO critics do",
     )
     inner_iterations: int = Field(10, ge=0, description="B: policy updates an iteration")
     model_probability: float = Field(
