@@ -17,7 +17,11 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # As shown, but short: the figures are not what is tested here.
 SHORT = {
-    "train": ["--total-steps", "120", "--set", "episode.steps=60", "--set", "warmup=null"],
+    "train": [
+        *("--total-steps", "120", "--set", "episode.steps=60", "--set", "warmup=null"),
+        *("--set", "algorithms.dmpo.branches=4", "--set", "algorithms.dmpo.inner_iterations=1"),
+        *("--set", "algorithms.dmpo.model.max_updates=2"),
+    ],
     "evaluate": ["--episodes", "1", "--set", "episode.steps=20", "--set", "warmup=null"],
 }
 

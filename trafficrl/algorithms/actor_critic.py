@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from trafficrl.algorithms.advantages import bootstrapped_returns, gae, neighbourhood_sum
-from trafficrl.algorithms.base import AgentSpec, Decision
+from trafficrl.algorithms.base import AgentSpec, Decision, Saved
 from trafficrl.algorithms.rollout import Links, Rollout, at_steps
 from trafficrl.config.algorithms import ActorCriticSettings
 from trafficrl.nn.encoding import ObsEncoder
 from trafficrl.nn.normalization import ValueNormalizer
 from trafficrl.nn.optim import StackedAdam
-from trafficrl.nn.policies import CategoricalPolicy, GaussianPolicy
+from trafficrl.nn.policies import CategoricalPolicy, GaussianPolicy, Policy
 from trafficrl.nn.stacked import StackedMLP, per_set
 
 Batch = dict[str, Tensor]  # agent-first, (N, S, ...)
 
 
-class ActorCritic:
+class ActorCritic(Saved):
     """Policies pi_i(a_i | s over 1 hop), critics V_i(s over kappa hops), and what they learn from.
 
     All agents are computed at once on stacked weights; sums over agents keep
@@ -91,17 +91,7 @@ class ActorCritic:
         self, obs: Tensor, links: Links, memory: Tensor, generator: torch.Generator | None
     ) -> Decision:
         """Actions (B, N, A) or (B, N) for obs (B, N, O)."""
-        index, mask = links.policy
-        inputs = self.encoder.neighbourhood(
-            obs.to(self.device), index.to(self.device), mask.to(self.device)
-        )
-        if generator is None:
-            action = self.policy.mode(inputs)
-            log_prob = torch.zeros(action.shape[:2])
-        else:
-            action, log_prob = self.policy.sample(inputs, generator)
-        out = obs.device
-        return Decision(action.transpose(0, 1).to(out), log_prob.transpose(0, 1).to(out), memory)
+        return decide(self.policy, self.encoder, obs, links, memory, generator)
 
     def values(self, obs: Tensor, links: Links) -> Tensor:
         """V_i(s over kappa hops) for obs (..., N, O): (..., N)."""
@@ -169,17 +159,6 @@ class ActorCritic:
         norms = self._value_optim.step()
         return {"value_loss": loss.detach().mean(), "value_grad_norm": norms.mean()}
 
-    # Saving -------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Weights, optimisers and value statistics."""
-        return {name: dict(part.state_dict()) for name, part in self._parts().items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a saved state."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-
     def _parts(self) -> dict[str, Any]:
         return {
             "policy": self.policy,
@@ -188,6 +167,27 @@ class ActorCritic:
             "policy_optim": self._policy_optim,
             "value_optim": self._value_optim,
         }
+
+
+def decide(
+    policy: Policy,
+    encoder: ObsEncoder,
+    obs: Tensor,
+    links: Links,
+    memory: Tensor,
+    generator: torch.Generator | None,
+) -> Decision:
+    """What policies without memory do in obs (B, N, O): a sample, or the mode without generator."""
+    device = encoder.period.device
+    index, mask = (x.to(device) for x in links.policy)
+    inputs = encoder.neighbourhood(obs.to(device), index, mask)
+    if generator is None:
+        action = policy.mode(inputs)
+        log_prob = torch.zeros(action.shape[:2])
+    else:
+        action, log_prob = policy.sample(inputs, generator)
+    out = obs.device
+    return Decision(action.transpose(0, 1).to(out), log_prob.transpose(0, 1).to(out), memory)
 
 
 def make_policy(

@@ -65,6 +65,22 @@ class Streams:
             getattr(self, name).set_state(state[name])
 
 
+class Saved:
+    """State of an object that consists of named parts, each with a state of its own."""
+
+    def _parts(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on learning."""
+        return {name: dict(part.state_dict()) for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a saved state."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+
 class Algorithm(Protocol):
     """Acts for all agents and learns from rollouts."""
 

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trafficrl.algorithms.actor_critic import decide
 from trafficrl.algorithms.advantages import neighbourhood_sum
-from trafficrl.algorithms.base import AgentSpec, Decision, Streams
+from trafficrl.algorithms.base import AgentSpec, Decision, Saved, Streams
 from trafficrl.algorithms.experience import Experience
 from trafficrl.algorithms.rollout import Links, Rollout, at_steps
 from trafficrl.config.algorithms import SACBase, SACSettings
@@ -29,7 +30,7 @@ from trafficrl.nn.stacked import StackedMLP, neighbourhood_values, per_set
 SCALE_DECAY = 0.9  # of the rewards' running spread, per rollout
 
 
-class DSAC:
+class DSAC(Saved):
     """Policies, twin critics and temperatures. Implements ``Algorithm`` and ``ModelBased``."""
 
     memory_width = 0
@@ -105,17 +106,7 @@ class DSAC:
         self, obs: Tensor, links: Links, memory: Tensor, generator: torch.Generator | None
     ) -> Decision:
         """Actions (B, N, A) or (B, N) for obs (B, N, O)."""
-        index, mask = links.policy
-        inputs = self.encoder.neighbourhood(
-            obs.to(self.device), index.to(self.device), mask.to(self.device)
-        )
-        if generator is None:
-            action = self.policy.mode(inputs)
-            log_prob = torch.zeros(action.shape[:2])
-        else:
-            action, log_prob = self.policy.sample(inputs, generator)
-        out = obs.device
-        return Decision(action.transpose(0, 1).to(out), log_prob.transpose(0, 1).to(out), memory)
+        return decide(self.policy, self.encoder, obs, links, memory, generator)
 
     # Learning -----------------------------------------------------------------
 
@@ -298,15 +289,14 @@ class DSAC:
     def state_dict(self) -> dict[str, Any]:
         """Weights, optimisers, temperatures and the replay."""
         return {
-            **{name: dict(part.state_dict()) for name, part in self._parts().items()},
+            **super().state_dict(),
             "log_temperature": self.log_temperature.detach(),
             "reward_scale": self.reward_scale,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved state."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        super().load_state_dict(state)
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])
             self.reward_scale = state["reward_scale"].clone().to(self.device)

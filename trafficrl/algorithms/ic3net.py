@@ -26,7 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from trafficrl.algorithms.actor_critic import agent_first, make_policy, standardized
 from trafficrl.algorithms.advantages import bootstrapped_returns, gae
-from trafficrl.algorithms.base import AgentSpec, Decision, Streams
+from trafficrl.algorithms.base import AgentSpec, Decision, Saved, Streams
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import IC3NetSettings
 from trafficrl.nn.encoding import ObsEncoder
@@ -75,7 +75,7 @@ class CommunicatingLSTM(nn.Module):
         return (found[:, :, 1:].sum(2) / neighbours).transpose(0, 1)
 
 
-class IC3Net:
+class IC3Net(Saved):
     """Recurrent agents, their gates and their update. Implements ``Algorithm``."""
 
     def __init__(
@@ -244,17 +244,6 @@ class IC3Net:
             optimiser.zero_grad()
         loss.sum().backward()  # type: ignore[no-untyped-call]
         return {name: float(one.step().mean()) for name, one in optimisers.items()}
-
-    # Saving -------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Weights, optimisers and value statistics."""
-        return {name: dict(part.state_dict()) for name, part in self._parts().items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a saved state."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
 
     def _parts(self) -> dict[str, Any]:
         return {

@@ -192,7 +192,7 @@ class DMPOSettings(Section):
     warmup_iterations: int = Field(
         0,
         ge=0,
-        description="iterations at the start in which policies do not learn; model and PPO critics do",
+        description="iterations before the policies learn; models and the critics of PPO do",
     )
     inner_iterations: int = Field(10, ge=0, description="B: policy updates an iteration")
     model_probability: float = Field(

@@ -21,16 +21,13 @@ MIN_LOG_STD, MAX_LOG_STD = -6.0, 2.0  # of squashed policies
 
 
 class Policy(Protocol):
-    """What an algorithm needs of a policy."""
+    """What acting needs of a policy."""
 
     def sample(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw actions and give their log-probabilities."""
 
     def mode(self, inputs: Tensor) -> Tensor:
         """The most probable actions."""
-
-    def evaluate(self, inputs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of given actions, and entropies."""
 
 
 class GaussianPolicy(nn.Module):

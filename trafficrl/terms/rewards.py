@@ -92,7 +92,7 @@ def conflict_headway_shortage(
 def squared_gap_speed_error(
     states: VehicleStates, *, min_gap_m: float = 2.0, time_gap_s: float = 1.0, max_mps: float = 30.0
 ) -> FloatArray:
-    """(v - V)^2 with V = (h - min gap) / time gap within [0, max], the speed that the gap allows."""
+    """(v - V)^2 with the speed V = (h - min gap) / time gap, within [0, max], of the gap h."""
     allowed = np.clip((states.headway - min_gap_m) / time_gap_s, 0.0, max_mps)
     return np.square(states.speed - allowed)
 
