@@ -89,7 +89,7 @@ SMALL_SETTINGS: dict[str, dict[str, Any]] = {
     "cppo": SMALL_PPO,
     "ia2c": SMALL,
     "ic3net": {"hidden_size": 4},
-    "dsac": {**SMALL, "batch_size": 16, "updates_per_interval": 0.2},
+    "dsac": {**SMALL, "batch_size": 16, "activation": "tanh", "updates_per_interval": 0.2},
     "dmpo": {
         "base": {"kind": "dppo", **SMALL_PPO},
         "model": SMALL_MODEL,
