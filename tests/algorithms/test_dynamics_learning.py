@@ -251,7 +251,7 @@ def test_held_out_rows_are_never_trained_on(ever_better: None, shared: bool) -> 
         one, draw = make(**SMALL_MODEL, shared=shared), generator()
         one.add(linear_data(draw, replicas=4, steps=150), draw)
         columns, held_out = one.experience.columns, one.experience.columns["held_out"]
-        assert 0.1 < held_out.float().mean() < 0.9
+        assert 0.05 < held_out.float().mean() < 0.9
         for name in ("obs", "action", "next_obs", "reward"):
             columns[name][held_out] += poison
         runs.append((one.train(draw), one.models.state_dict()))
@@ -362,7 +362,8 @@ def test_without_held_out_data_all_updates_are_made() -> None:
 def test_errors_are_those_of_the_horizons_that_the_data_has() -> None:
     for steps, expected in ((60, [1, 5, 10, 25]), (12, [1, 5, 10]), (4, [1])):
         one, draw = make(**{**SMALL_MODEL, "held_out": 0.5}), generator()
-        one.add(linear_data(draw, replicas=20, steps=steps), draw)
+        for _ in range(2):  # of the first rollout nearly all is trained on
+            one.add(linear_data(draw, replicas=20, steps=steps), draw)
         names = {f"model_{what}_error_{h}" for what in ("state", "reward") for h in expected}
         assert set(one.errors(draw)) == names
 

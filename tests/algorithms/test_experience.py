@@ -179,6 +179,19 @@ def test_from_the_first_rollout_on_there_is_something_of_both_parts(seed: int, p
     assert held_blocks(kept, 1, 2 * BLOCK).sum() == 1
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_phase_is_held_out_only_once_it_has_been_trained_on(seed: int) -> None:
+    kept, draw = Experience(10**6, held_out=0.9), torch.Generator().manual_seed(seed)
+    trained = torch.zeros(4, dtype=torch.bool)
+    for number in range(6):
+        kept.add(marked_rollout(number, 1, 4 * BLOCK, messy=False), draw)
+        held = held_blocks(kept, 1, 4 * BLOCK)[0]
+        late = torch.arange(4) == 3  # the first rollout holds out its end
+        assert not (held & ~trained & ~(late & (number == 0))).any()
+        trained |= ~held
+    assert trained.all()
+
+
 def test_once_held_out_is_held_out_for_good() -> None:
     kept, draw = Experience(500, held_out=0.5), torch.Generator().manual_seed(0)
     parts: dict[tuple[float, ...], bool] = {}

@@ -27,6 +27,7 @@ class Experience:
         self.links: Links | None = None
         self.next_links: Links | None = None
         self.rollouts: list[int] = []  # rows of each rollout that is kept
+        self.trained = torch.zeros(0, dtype=torch.bool)  # which blocks of rollouts ever were
 
     def __len__(self) -> int:
         return sum(self.rollouts)
@@ -78,6 +79,7 @@ class Experience:
             "links": _as_list(self.links),
             "next_links": _as_list(self.next_links),
             "rollouts": self.rollouts,
+            "trained": self.trained,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -85,19 +87,25 @@ class Experience:
         self.columns = dict(state["columns"])
         self.links, self.next_links = _as_links(state["links"]), _as_links(state["next_links"])
         self.rollouts = list(state["rollouts"])
+        self.trained = state["trained"].clone()
 
     def _held_out(self, replicas: int, steps: int, generator: torch.Generator | None) -> Tensor:
-        """Whole blocks, drawn; at least one once there are two."""
+        """Whole blocks, drawn, but none of a phase that was never trained on.
+
+        Else a model that has not seen how episodes begin could be judged by it.
+        Of the first rollout the last whole block is held out.
+        """
         blocks = -(-steps // BLOCK)
         if generator is None or self.held_out_part == 0.0:
             return torch.zeros(replicas * steps, dtype=torch.bool)
-        draws = torch.rand(replicas * blocks, generator=generator, device=generator.device)
-        chosen = draws < self.held_out_part
-        if not self.columns and len(draws) > 1:
-            chosen[draws.argmin()] = True
-            chosen[draws.argmax()] = False
-        grid = chosen.view(replicas, blocks).repeat_interleave(BLOCK, dim=1)[:, :steps]
-        return grid.flatten()
+        draws = torch.rand(replicas, blocks, generator=generator, device=generator.device).cpu()
+        missing = torch.zeros(max(0, blocks - len(self.trained)), dtype=torch.bool)
+        self.trained = torch.cat([self.trained, missing])
+        chosen = (draws < self.held_out_part) & self.trained[:blocks]
+        if not self.columns and blocks > 1:
+            chosen[0, max(1, steps // BLOCK - 1)] = True
+        self.trained[:blocks] |= ~chosen.all(0)
+        return chosen.repeat_interleave(BLOCK, dim=1)[:, :steps].flatten()
 
     def _forget(self, rows: int) -> None:
         """Take ``rows`` off the counts of the oldest rollouts."""
