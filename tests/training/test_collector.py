@@ -8,6 +8,8 @@ from contextlib import ExitStack, closing
 import pytest
 import torch
 
+from trafficrl.algorithms.rollout import Links, Rollout
+from trafficrl.training.collector import fold_absorbed
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Trainer
 
@@ -119,3 +121,48 @@ def test_links_have_their_time_even_where_nothing_changes(trainer, limit: str, w
     one = trainer("ring", "graph.range_m=30.0", f"graph.max_neighbours={limit}")
     links = one.collector.collect(40).rollout.links
     assert links.policy[0].shape == (2, 8, 6, width)
+
+
+def test_what_follows_a_collision_is_paid_with_the_step_that_led_there() -> None:
+    """Steps 0 to 5; held from after step 1 to step 3; a new episode of two steps follows."""
+    steps, gamma = 6, 0.5
+    flags = torch.zeros(1, steps, dtype=torch.bool)
+    held, absorbed, truncated = flags.clone(), flags.clone(), flags.clone()
+    held[0, 2:4] = True
+    absorbed[0, 1:4] = True
+    truncated[0, 3] = truncated[0, 5] = True
+    column = torch.zeros(1, steps, 1, 1)
+    none = torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1, dtype=torch.bool)
+    links = Links(none, none)
+    rollout = Rollout(
+        obs=column,
+        action=column,
+        log_prob=column[..., 0],
+        reward=torch.tensor([1.0, -10.0, -8.0, -4.0, 2.0, 3.0]).view(1, steps, 1),
+        next_obs=column,
+        terminated=flags.clone(),
+        truncated=truncated,
+        active=~flags,
+        memory=column,
+        next_memory=column,
+        links=links,
+        next_links=links,
+    )
+    fold_absorbed(rollout, held, absorbed, gamma)
+    # -10 + 0.5 (-8 + 0.5 * -4) at the collision; the new episode is as it was.
+    counts = rollout.active[0]
+    assert counts.tolist() == [True, True, False, False, True, True]
+    assert rollout.reward[0, counts, 0].tolist() == [1.0, -15.0, 2.0, 3.0]
+    assert rollout.terminated[0].tolist() == [False, True, False, False, False, False]
+    assert rollout.truncated[0].tolist() == [False, False, False, False, False, True]
+
+
+def test_a_crash_in_the_platoon_terminates_for_the_learner_and_goes_on_for_the_task(
+    trainer,
+) -> None:
+    crash = ("episode.collision_headway_m=25.0", "training.replicas=1")
+    collected = trainer("catchup", *crash).collector.collect(60)
+    rollout = collected.rollout
+    assert rollout.terminated.sum() == 1 and not rollout.truncated.any()
+    assert rollout.active.sum() == rollout.terminated[0].nonzero()[0, 0] + 1
+    assert collected.episodes[0].steps == 60

@@ -15,8 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from trafficrl.config.algorithms import DynamicsSettings
-from trafficrl.nn.encoding import FeatureSpec, ObsEncoder, neighbour_states, slots_first
-from trafficrl.nn.stacked import ACTIVATIONS, StackedLinear, StackedMLP
+from trafficrl.nn.encoding import FeatureSpec, ObsEncoder
+from trafficrl.nn.stacked import (
+    ACTIVATIONS,
+    StackedLinear,
+    StackedMLP,
+    neighbour_states,
+    slots_first,
+)
 
 MIN_LOG_VAR, MAX_LOG_VAR = -12.0, 2.0  # in units of the spread of what is predicted
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from trafficrl.nn.stacked import neighbour_states, slots_first
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
@@ -60,19 +62,3 @@ class ObsEncoder(nn.Module):
         present = mask[:, 1:, None, None] if mask.dim() == 2 else slots_first(mask)[:, 1:, :, None]
         others = torch.where(present, self.own(others), 0.0)
         return torch.cat([self.own(own), others], 1).transpose(1, 2).flatten(2)
-
-
-def neighbour_states(values: Tensor, index: Tensor) -> Tensor:
-    """What each agent's neighbours have, agent-first: (..., N, F) to (N, K, S, F)."""
-    n_agents, features = values.shape[-2:]
-    first = values.reshape(-1, n_agents, features).transpose(0, 1).contiguous()
-    if index.dim() == 2:
-        return first[index]
-    assert index.shape[:-2] == values.shape[:-2], "one graph for each set of states"
-    samples = torch.arange(first.shape[1], device=values.device)
-    return first[slots_first(index), samples]
-
-
-def slots_first(x: Tensor) -> Tensor:
-    """Links (..., N, K) as (N, K, S)."""
-    return x.reshape(-1, *x.shape[-2:]).permute(1, 2, 0)

@@ -65,23 +65,31 @@ class StackedMLP(nn.Module):
         return out
 
 
-def neighbourhood_values(values: Tensor, index: Tensor, mask: Tensor) -> Tensor:
-    """What each agent's neighbours have: (..., N, F) to (S, N, K, F), S the leading dimensions.
+def neighbour_states(values: Tensor, index: Tensor) -> Tensor:
+    """What each agent's neighbours have, agent-first: (..., N, F) to (N, K, S, F).
 
-    ``index`` and ``mask`` are (N, K), or (..., N, K) where the graph changes.
-    Padded places are 0, whatever stands there.
+    S are the leading dimensions together; ``index`` is (N, K), or (..., N, K)
+    where the graph changes. Padded places hold the agent's own.
     """
     n_agents, features = values.shape[-2:]
-    flat = values.reshape(-1, n_agents, features)
+    first = values.reshape(-1, n_agents, features).transpose(0, 1).contiguous()
     if index.dim() == 2:
-        found = flat[:, index]
-    else:
-        assert index.shape[:-2] == values.shape[:-2], "one graph for each set of states"
-        index, mask = index.reshape(-1, *index.shape[-2:]), mask.reshape(-1, *mask.shape[-2:])
-        places = index.flatten(1)[..., None].expand(-1, -1, features)
-        found = flat.gather(1, places).view(*index.shape, features)
+        return first[index]
+    assert index.shape[:-2] == values.shape[:-2], "one graph for each set of states"
+    samples = torch.arange(first.shape[1], device=values.device)
+    return first[slots_first(index), samples]
+
+
+def neighbourhood_values(values: Tensor, index: Tensor, mask: Tensor) -> Tensor:
+    """The same sample-first, (S, N, K, F), and 0 in padded places, whatever stands there."""
+    found = neighbour_states(values, index).permute(2, 0, 1, 3)
     # where, not a product: what lies outside the neighbourhood may be NaN.
-    return torch.where(mask[..., None], found, 0.0)
+    return torch.where(mask.reshape(-1, *mask.shape[-2:])[..., None], found, 0.0)
+
+
+def slots_first(x: Tensor) -> Tensor:
+    """Links (..., N, K) as (N, K, S)."""
+    return x.reshape(-1, *x.shape[-2:]).permute(1, 2, 0)
 
 
 def per_set(values: Tensor, sets: int) -> Tensor:
