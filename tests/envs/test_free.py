@@ -59,6 +59,22 @@ def test_two_in_the_crossing_at_once_collide(
         assert (step.reward_terms["collision"] < 0).all()
 
 
+def test_contacts_at_crossings_can_be_left_uncounted(open_array: OpenArray) -> None:
+    """Two that are level pass through each other; one that hits its leader still collides."""
+    env = open_array("figure_eight_free", "start.jitter_m=0")
+    env.world.crossing_collisions = False
+    env.reset()
+    while env.steps < 300:
+        assert not env.step(np.ones((1, 14, 1))).collided.any()
+    assert env.states.distance.min() > 201.0, "all have passed the crossing"
+    env.step(np.full((1, 14, 1), -3.0))
+    action = np.zeros((1, 14, 1))
+    action[0, 5] = 3.0
+    while not env.done:
+        step = env.step(action)
+    assert np.flatnonzero(step.collided).tolist() == [4, 5]
+
+
 def feedback(env: ArrayEnv, speed: float, gains: dict[str, float]) -> FloatArray:
     """Actions (B, N, 1) linear in features: towards ``speed`` and the middle of the gaps."""
     result = np.clip(0.3 * (speed - env.states.speed), -0.5, 0.5)

@@ -38,17 +38,30 @@ def test_nothing_jumps_for_those_who_pass_the_crossing(lap: MakeStates) -> None:
 
 
 @pytest.mark.parametrize("turn", [0.0, 100.0, 200.0, 301.3])
-def test_of_two_level_vehicles_exactly_one_yields(turn: float, lap: MakeStates) -> None:
-    """The one that comes to the second pass, 300 m, goes first."""
-    to_second = np.mod(290.0 + turn, 400.0) > 100.0
-    to_second &= np.mod(290.0 + turn, 400.0) <= 300.0
-    near = conflict_neighbours(lap([(290.0 + turn) % 400.0, (90.0 + turn) % 400.0]))
+@pytest.mark.parametrize("lag", [-4.5, -0.5, 0.0, 0.5, 4.5])
+def test_of_two_level_vehicles_exactly_one_yields(
+    turn: float, lag: float, lap: MakeStates
+) -> None:
+    """The one that comes to the second pass, 300 m, goes first, even where it is behind."""
+    position = np.mod(280.0 + turn, 400.0)
+    to_second = 100.0 < position <= 300.0
+    near = conflict_neighbours(lap([position, (80.0 + turn - lag) % 400.0]))
     first, last = (0, 1) if to_second else (1, 0)
+    gap = lag if to_second else -lag
     assert near.follower[0, first] == last
     assert near.leader[0, first] == -1
     assert near.leader[0, last] == first
     assert near.follower[0, last] == -1
-    assert near.leader_gap[0, last] == pytest.approx(0.0, abs=1e-9)
+    assert near.leader_gap[0, last] == pytest.approx(gap)
+    assert near.follower_gap[0, first] == pytest.approx(gap)
+
+
+def test_who_has_passed_level_with_another_stays_ahead(lap: MakeStates) -> None:
+    """0 passed the second pass, 300 m, 1 m ago; 1 has 2 m to go to the first."""
+    near = conflict_neighbours(lap([301.0, 98.0]))
+    assert near.leader.tolist() == [[-1, 0]]
+    assert near.follower.tolist() == [[1, -1]]
+    assert near.leader_gap[0, 1] == near.follower_gap[0, 0] == 3.0
 
 
 def test_arms_of_different_length(lap: MakeStates) -> None:
@@ -107,6 +120,15 @@ def test_conflict_features_are_neutral_without_a_crossing(lap: MakeStates) -> No
 def test_the_distance_to_go_is_that_to_the_next_pass(lap: MakeStates) -> None:
     distance = FEATURES["crossing_distance"](lap([350.0, 290.0, 110.0, 99.0]))
     assert distance.tolist() == [[100.0, 10.0, 100.0, 1.0]]  # 150 and 190 m are beyond what is seen
+
+
+def test_who_is_midway_between_two_of_the_other_arm_pays_nothing(lap: MakeStates) -> None:
+    """Gaps 165 and 5 m, 15 and 0 m, 5 and 15 m, 0 and 170 m; then 25 m ahead and behind."""
+    term = REWARD_TERMS["squared_conflict_headway_difference"]
+    expected = [160.0**2, 15.0**2, 10.0**2, 170.0**2]
+    np.testing.assert_allclose(term(lap(POSITIONS)), [expected])
+    assert term(lap([275.0, 50.0, 100.0]))[0, 0] == 0.0
+    assert term(lap(POSITIONS, crossings=())).tolist() == [[0.0] * 4]
 
 
 def test_both_of_a_pair_pay_for_a_short_conflict_gap_near_the_crossing(lap: MakeStates) -> None:

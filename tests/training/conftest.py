@@ -47,6 +47,10 @@ TASKS = {
             *SMALL,
         ],
     ),
+    "crossing": (
+        "figure_eight_free",
+        [*SMALL, "episode.steps=200", "start.jitter_m=0", "training.replicas=1"],
+    ),
     # Agents that remember, that learn from a replay, and that imagine.
     "ic3net": ("ring", [*RING, "training.algorithm=ic3net", "algorithms.ic3net.rollout_steps=40"]),
     "dsac": (

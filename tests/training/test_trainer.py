@@ -124,6 +124,26 @@ def test_validation_does_not_change_the_training(
     assert same(*learners)
 
 
+def test_contacts_at_crossings_left_uncounted_in_training_count_in_validation(training) -> None:
+    """Level pairs accelerate as one, on whole episodes: they meet in the crossing."""
+    run = training(
+        "through",
+        "crossing",
+        "training.crossing_collisions=false",
+        "training.total_steps=400",
+        "training.validate_every_steps=200",
+        "algorithms.dppo.rollout_steps=200",
+        "algorithms.dppo.policy_lr=1e-9",
+        "algorithms.dppo.initial_action_mean=2.0",
+        "algorithms.dppo.initial_action_std=1e-3",
+        "algorithms.dppo.min_action_std=1e-3",
+    ).run()
+    with open(run.path / "episodes.csv", newline="", encoding="utf-8") as file:
+        episodes = list(csv.DictReader(file))
+    assert [row["collisions"] for row in episodes] == ["0", "0"]
+    assert all(row["validation_collisions"] >= 2 for row in validations(run.path))
+
+
 def test_the_best_checkpoint_is_that_of_the_best_validation(training) -> None:
     run = training(
         "wild",

@@ -247,6 +247,11 @@ class TrainingConfig(Section):
         20_000, ge=1, description="validate the deterministic policy this often, simulation steps"
     )
     validate_episodes: int = Field(4, ge=1, description="episodes of one validation")
+    crossing_collisions: bool = Field(
+        True,
+        description="false: contacts at crossings count in validation and evaluation alone; "
+        "reward terms should say what they cost",
+    )
     torch_threads: int = Field(1, ge=1, le=256)
 
 

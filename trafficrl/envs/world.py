@@ -46,6 +46,7 @@ class TrafficWorld:
         for driver, columns in self._drivers:
             if driver.target_speed(0.0) is not None:  # a script, which knows its own speeds
                 self._speed_limit[columns] = np.inf
+        self.crossing_collisions = True  # whether contacts of vehicles that cross count
         self._simulation = SumoSimulation(config.simulation, vehicle_length=VEHICLE_LENGTH)
         self._directory = tempfile.TemporaryDirectory(prefix="trafficrl-")
         self._network = build_network(config.network, replicas)
@@ -135,7 +136,7 @@ class TrafficWorld:
             ahead = distance_ahead(position, leader, self._path_length)
             headway = ahead - VEHICLE_LENGTH
         collided = headway < self.config.episode.collision_headway_m
-        hit = self._simulation.collided()
+        hit = self._simulation.collided(at_crossings=self.crossing_collisions)
         if hit:
             collided.ravel()[hit] = True
         return VehicleStates(

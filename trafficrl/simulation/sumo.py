@@ -25,6 +25,7 @@ from trafficrl.types import FloatArray, IntArray
 VEHICLE_TYPE = "car"
 UNBOUNDED_ACCELERATION = 50.0  # m/s2
 LEADER_LOOK_AHEAD = 200.0  # m, where SUMO is asked for leaders
+CROSSING_CONTACT = "junction"  # SUMO's name for a collision of vehicles whose lanes cross
 _labels = itertools.count()
 _in_process: weakref.ReferenceType[SumoSimulation] | None = None
 
@@ -220,16 +221,18 @@ class SumoSimulation:
                 gap[own] = found[1] + self.config.min_gap_m  # SUMO leaves minGap out
         return index, gap
 
-    def collided(self) -> list[int]:
+    def collided(self, *, at_crossings: bool = True) -> list[int]:
         """Indices of the vehicles that touched another one in this step.
 
-        SUMO tells of a contact in the step in which it begins.
+        SUMO tells of a contact in the step in which it begins. Without
+        ``at_crossings`` only vehicles of one lane count.
         """
         if self._api.simulation.getCollidingVehiclesNumber() == 0:
             return []
         involved = {
             name
             for collision in self._api.simulation.getCollisions()
+            if at_crossings or collision.type != CROSSING_CONTACT
             for name in (collision.collider, collision.victim)
         }
         return [index for index, vehicle in enumerate(self._ids) if vehicle in involved]

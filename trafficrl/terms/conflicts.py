@@ -13,16 +13,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trafficrl.types import BoolArray, FloatArray, IntArray, VehicleStates
+from trafficrl.types import VEHICLE_LENGTH, BoolArray, FloatArray, IntArray, VehicleStates
 
-LEVEL = 1e-6  # m, two vehicles closer than this in the projection arrive together
+LEVEL = VEHICLE_LENGTH  # m, two closer than this in the projection would be inside together
 
 
 class ConflictNeighbours(NamedTuple):
     """Next vehicles of the other arm in the order of arrival, all (B, M).
 
     ``leader`` and ``follower`` index the M vehicles, -1 where there is none;
-    the gaps are differences of the distances to go, in m, ``inf`` without one.
+    the gaps are differences of the distances to go, in m, ``inf`` without one,
+    and down to -``LEVEL`` where the right of way turns the order round.
     """
 
     leader: IntArray
@@ -35,16 +36,17 @@ def conflict_neighbours(states: VehicleStates) -> ConflictNeighbours:
     """Who arrives at the next crossing just before and just after each vehicle.
 
     A vehicle's arm is the pass of the crossing that it reaches first. Of two
-    that arrive together the one at the second pass goes first: in the figure
+    that are level (``LEVEL``) the one at the second pass goes first: in the figure
     eight it comes from the west and has the right of way.
     """
     shape = states.speed.shape
     nobody, far = np.full(shape, -1), np.full(shape, np.inf)
     found = ConflictNeighbours(nobody, far, nobody, far)
     for first, second in states.crossings:
-        ahead, yields = _ahead_on_other_arm(states, first, second)
-        level = np.abs(ahead) < LEVEL
-        leads = np.where(level, yields, ahead > 0.0)
+        ahead, on_first = _ahead_on_other_arm(states, first, second)
+        # Once one of the two has passed, the order is what it was.
+        level = (np.abs(ahead) < LEVEL) & (on_first != on_first.transpose(0, 2, 1))
+        leads = np.where(level, on_first, ahead > 0.0)
         found = ConflictNeighbours(
             *_nearer(found.leader, found.leader_gap, np.where(leads, ahead, np.inf)),
             *_nearer(found.follower, found.follower_gap, np.where(leads, np.inf, -ahead)),
@@ -84,6 +86,6 @@ def _nearer(
     """The nearest of the candidates (B, M, M), or who was known before if that is nearer."""
     candidates = np.nan_to_num(candidates, nan=np.inf, posinf=np.inf)
     nearest = candidates.argmin(axis=2)
-    distance = np.maximum(candidates.min(axis=2), 0.0)
+    distance = candidates.min(axis=2)
     closer = distance < gap
     return np.where(closer, nearest, index), np.where(closer, distance, gap)

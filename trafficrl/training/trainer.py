@@ -48,6 +48,7 @@ class Trainer:
         torch.set_num_threads(settings.torch_threads)
         self.env = ArrayEnv(config, replicas=settings.replicas)
         self.env.rng = numpy_stream("environment", settings.seed)
+        self.env.world.crossing_collisions = settings.crossing_collisions
         try:
             # The shapes of networks need a graph, a graph needs vehicles.
             self.env.reset(numpy_stream("validation", settings.seed))
@@ -158,8 +159,10 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         """Drive validation episodes with the deterministic policy; keep the best checkpoint."""
-        before = self.collector.state_dict()
+        before, world = self.collector.state_dict(), self.env.world
+        world.crossing_collisions = True
         summaries = self._validation_episodes()
+        world.crossing_collisions = self.config.training.crossing_collisions
         self.collector.load_state_dict(before)  # training goes on as if nothing had been
         figures = {
             key: float(np.mean([summary.row()[key] for summary in summaries]))
