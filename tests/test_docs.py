@@ -7,11 +7,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from trafficrl.config import load_scenario
+from trafficrl.registry import Registry
+from trafficrl.terms import FEATURES, REWARD_TERMS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -24,6 +27,19 @@ SHORT = {
     ],
     "evaluate": ["--episodes", "1", "--set", "episode.steps=20", "--set", "warmup=null"],
 }
+
+
+@pytest.mark.parametrize("registry", [FEATURES, REWARD_TERMS])
+def test_every_feature_and_term_is_documented_with_its_parameters(
+    registry: Registry[Callable[..., object]],
+) -> None:
+    rows = (ROOT / "docs" / "scenarios.md").read_text().splitlines()
+    for name in registry:
+        row = next((row for row in rows if row.startswith(f"| `{name}`")), None)
+        assert row is not None, name
+        shown = row.split("|")[1]
+        for parameter in registry.parameters(name):
+            assert f"`{parameter}`" in shown, (name, parameter)
 
 
 def shown_commands() -> list[str]:

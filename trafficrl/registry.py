@@ -42,15 +42,19 @@ class Registry(Generic[F]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
-    def check(self, name: str, parameters: Mapping[str, object]) -> None:
-        """Raise ``ValueError`` unless ``name`` exists and takes ``parameters``."""
-        if name not in self:
-            raise ValueError(f"unknown {self.what} '{name}' (known: {', '.join(sorted(self))})")
-        known = {
+    def parameters(self, name: str) -> dict[str, inspect.Parameter]:
+        """What a scenario can set of the entry."""
+        return {
             key: parameter
             for key, parameter in inspect.signature(self[name]).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not key.startswith("_")
         }
+
+    def check(self, name: str, parameters: Mapping[str, object]) -> None:
+        """Raise ``ValueError`` unless ``name`` exists and takes ``parameters``."""
+        if name not in self:
+            raise ValueError(f"unknown {self.what} '{name}' (known: {', '.join(sorted(self))})")
+        known = self.parameters(name)
         for key in parameters:
             if key not in known:
                 takes = ", ".join(known) or "none"

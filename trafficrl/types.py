@@ -7,7 +7,7 @@ features, A action dimensions. Everything is in SI units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,14 +46,15 @@ class VehicleStates:
     target_speed: FloatArray  # m/s, v* of the task; NaN where it has none
     path_length: FloatArray  # (B,) m of the loop, inf on an open road
     crossings: tuple[tuple[float, float], ...] = ()  # m along the path: first and second pass
+    conflicts: object = field(default=None, init=False, repr=False)  # kept by terms.conflicts
 
     def with_replicas_of(self, other: VehicleStates, replicas: BoolArray) -> VehicleStates:
         """These states, with those of ``other`` in the replicas (B,) of the mask."""
         shape = self.speed.shape
         taken = {
-            field.name: np.where(replicas[:, None], getattr(other, field.name), value)
-            for field in fields(self)
-            if np.shape(value := getattr(self, field.name)) == shape
+            item.name: np.where(replicas[:, None], getattr(other, item.name), value)
+            for item in fields(self)
+            if item.init and np.shape(value := getattr(self, item.name)) == shape
         }
         return replace(self, **taken)
 

@@ -39,9 +39,7 @@ def test_nothing_jumps_for_those_who_pass_the_crossing(lap: MakeStates) -> None:
 
 @pytest.mark.parametrize("turn", [0.0, 100.0, 200.0, 301.3])
 @pytest.mark.parametrize("lag", [-4.5, -0.5, 0.0, 0.5, 4.5])
-def test_of_two_level_vehicles_exactly_one_yields(
-    turn: float, lag: float, lap: MakeStates
-) -> None:
+def test_of_two_level_vehicles_exactly_one_yields(turn: float, lag: float, lap: MakeStates) -> None:
     """The one that comes to the second pass, 300 m, goes first, even where it is behind."""
     position = np.mod(280.0 + turn, 400.0)
     to_second = 100.0 < position <= 300.0

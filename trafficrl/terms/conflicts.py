@@ -37,8 +37,15 @@ def conflict_neighbours(states: VehicleStates) -> ConflictNeighbours:
 
     A vehicle's arm is the pass of the crossing that it reaches first. Of two
     that are level (``LEVEL``) the one at the second pass goes first: in the figure
-    eight it comes from the west and has the right of way.
+    eight it comes from the west and has the right of way. Found once for each
+    ``states``, as several features and reward terms ask.
     """
+    if not isinstance(states.conflicts, ConflictNeighbours):
+        states.conflicts = _find_conflicts(states)
+    return states.conflicts
+
+
+def _find_conflicts(states: VehicleStates) -> ConflictNeighbours:
     shape = states.speed.shape
     nobody, far = np.full(shape, -1), np.full(shape, np.inf)
     found = ConflictNeighbours(nobody, far, nobody, far)

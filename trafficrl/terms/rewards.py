@@ -97,7 +97,8 @@ def squared_conflict_headway_difference(states: VehicleStates) -> FloatArray:
     near = conflict_neighbours(states)
     known = (near.leader >= 0) & (near.follower >= 0)
     ahead, behind = (np.where(known, gap, 0.0) for gap in (near.leader_gap, near.follower_gap))
-    return np.square(ahead - behind)
+    difference: FloatArray = ahead - behind
+    return np.square(difference)
 
 
 @REWARD_TERMS.register("squared_gap_speed_error")
