@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trafficrl.types import VEHICLE_LENGTH, BoolArray, FloatArray, IntArray, VehicleStates
+from trafficrl.types import BoolArray, FloatArray, IntArray, VehicleStates
 
-LEVEL = VEHICLE_LENGTH  # m, two closer than this in the projection would be inside together
+# m, two closer than this in the projection are level. More, and two would take turns at
+# being ahead, from pass to pass, without ever getting apart.
+LEVEL = 2.0
 
 
 class ConflictNeighbours(NamedTuple):
