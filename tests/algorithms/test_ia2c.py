@@ -25,7 +25,12 @@ def links_on_a_line(agents: int, shape: tuple[int, ...] = ()) -> Links:
 
 
 def make(
-    agents: int = AGENTS, obs_dim: int = 2, n_choices: int = 0, seed: int = 0, **settings
+    agents: int = AGENTS,
+    obs_dim: int = 2,
+    n_choices: int = 0,
+    seed: int = 0,
+    action_scale: float = 1.0,
+    **settings,
 ) -> IA2C:
     spec = AgentSpec(
         n_agents=agents,
@@ -33,7 +38,7 @@ def make(
         action_dim=0 if n_choices else 1,
         n_choices=n_choices,
         action_center=0.0,
-        action_scale=1.0,
+        action_scale=action_scale,
         policy_width=3,
         value_width=1,
     )
@@ -199,8 +204,9 @@ def test_agents_learn_to_do_what_the_one_before_them_sees(share_parameters: bool
         obs_dim=1,
         policy_hidden=[],
         share_parameters=share_parameters,
-        policy_lr=0.02,
+        policy_lr=0.002,
         entropy_coef=0.0,
+        action_scale=10.0,  # actions stay far from their bounds
     )
     draw, links = torch.Generator().manual_seed(0), links_on_a_line(AGENTS)
     nothing = torch.zeros(64, AGENTS, 0)

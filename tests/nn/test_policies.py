@@ -19,6 +19,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def gaussian(**changes: float | bool) -> GaussianPolicy:
     settings = {
+        "center": 0.5,
         "scale": 2.0,
         "initial_mean": MEAN,
         "initial_std": STD,
@@ -126,9 +127,28 @@ def test_a_fresh_categorical_is_nearly_uniform() -> None:
     assert ((probability - 1 / CHOICES).abs() < 0.02).all()
 
 
-def test_the_network_moves_the_mean_in_units_of_the_scale() -> None:
-    narrow, wide, x = gaussian(scale=1.0), gaussian(scale=10.0), inputs(5)
-    torch.testing.assert_close(wide.mode(x) - MEAN, 10 * (narrow.mode(x) - MEAN))
+def test_the_network_moves_the_mean_within_the_range_of_the_action() -> None:
+    """By ``scale`` for each unit of the network at the centre, and never beyond the bounds."""
+    policy, x = gaussian(center=1.0, scale=3.0, initial_mean=1.0), inputs(5)
+    torch.testing.assert_close(policy.mode(x) - 1.0, 3.0 * policy.net(x), rtol=1e-3, atol=1e-4)
+    policy = shaken(policy)
+    torch.testing.assert_close(policy.mode(x), 1.0 + 3.0 * policy.net(x).tanh())
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.mul_(100.0)
+    assert policy.mode(x).min() >= -2.0
+    assert policy.mode(x).max() <= 4.0
+
+
+@pytest.mark.parametrize("mean", [-9.0, 9.0])
+def test_an_initial_mean_beyond_the_bounds_becomes_nearly_the_bound(mean: float) -> None:
+    policy = gaussian(center=0.0, scale=2.0, initial_mean=mean)
+    torch.testing.assert_close(
+        policy.mode(inputs(5)),
+        torch.full((AGENTS, 5, ACTIONS), mean / 9 * 1.98),
+        rtol=0.01,
+        atol=0.0,
+    )
 
 
 def test_the_spread_never_falls_below_its_minimum() -> None:

@@ -38,28 +38,16 @@ def test_nothing_jumps_for_those_who_pass_the_crossing(lap: MakeStates) -> None:
 
 
 @pytest.mark.parametrize("turn", [0.0, 100.0, 200.0, 301.3])
-@pytest.mark.parametrize("lag", [-1.9, -0.5, 0.0, 0.5, 1.9])
-def test_of_two_level_vehicles_exactly_one_yields(turn: float, lag: float, lap: MakeStates) -> None:
-    """The one that comes to the second pass, 300 m, goes first, even where it is behind."""
-    position = np.mod(280.0 + turn, 400.0)
-    to_second = 100.0 < position <= 300.0
-    near = conflict_neighbours(lap([position, (80.0 + turn - lag) % 400.0]))
-    first, last = (0, 1) if to_second else (1, 0)
-    gap = lag if to_second else -lag
-    assert near.follower[0, first] == last
-    assert near.leader[0, first] == -1
-    assert near.leader[0, last] == first
-    assert near.follower[0, last] == -1
-    assert near.leader_gap[0, last] == pytest.approx(gap)
-    assert near.follower_gap[0, first] == pytest.approx(gap)
-
-
-def test_who_has_passed_level_with_another_stays_ahead(lap: MakeStates) -> None:
-    """0 passed the second pass, 300 m, 1 m ago; 1 has 0.5 m to go to the first."""
-    near = conflict_neighbours(lap([301.0, 99.5]))
+@pytest.mark.parametrize("lag", [-4.5, -0.5, 0.0, 0.5, 4.5])
+def test_of_two_level_vehicles_the_first_by_number_leads(
+    turn: float, lag: float, lap: MakeStates
+) -> None:
+    """Wherever they are, even where it is behind."""
+    near = conflict_neighbours(lap([(280.0 + turn) % 400.0, (80.0 + turn - lag) % 400.0]))
     assert near.leader.tolist() == [[-1, 0]]
     assert near.follower.tolist() == [[1, -1]]
-    assert near.leader_gap[0, 1] == near.follower_gap[0, 0] == 1.5
+    assert near.leader_gap[0, 1] == pytest.approx(lag)
+    assert near.follower_gap[0, 0] == pytest.approx(lag)
 
 
 def test_arms_of_different_length(lap: MakeStates) -> None:

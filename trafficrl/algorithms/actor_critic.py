@@ -214,6 +214,7 @@ def make_policy(
         settings.policy_hidden,
         spec.action_dim,
         activation=settings.activation,
+        center=spec.action_center,
         scale=spec.action_scale,
         initial_mean=settings.initial_action_mean,
         initial_std=settings.initial_action_std,

@@ -31,7 +31,11 @@ class Policy(Protocol):
 
 
 class GaussianPolicy(nn.Module):
-    """Independent normal distributions with a spread that does not depend on the state."""
+    """Independent normal distributions with a spread that does not depend on the state.
+
+    Their means lie within ``center`` +- ``scale``, the range of the action: a mean
+    far beyond it draws actions that are all clipped to the same, and learns no more.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class GaussianPolicy(nn.Module):
         action_dim: int,
         *,
         activation: str,
+        center: float,
         scale: float,
         initial_mean: float,
         initial_std: float,
@@ -58,14 +63,14 @@ class GaussianPolicy(nn.Module):
             output_gain=OUTPUT_GAIN,
             generator=generator,
         )
-        self.scale = scale
-        self.initial_mean = initial_mean
+        self.center, self.scale = center, scale
+        self.initial = _unsquashed(initial_mean, center, scale)
         self.min_log_std = math.log(min_std)
         log_std = torch.full((sets, 1, action_dim), math.log(initial_std))
         self.log_std = nn.Parameter(log_std, requires_grad=learn_std)
 
     def mode(self, inputs: Tensor) -> Tensor:
-        return self.initial_mean + self.scale * torch.as_tensor(self.net(inputs))
+        return self.center + self.scale * (self.initial + torch.as_tensor(self.net(inputs))).tanh()
 
     def sample(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         mean = self.mode(inputs)
@@ -162,8 +167,8 @@ class TanhGaussianPolicy(nn.Module):
             output_gain=OUTPUT_GAIN,
             generator=generator,
         )
-        place = (initial_mean - center) / scale
-        self.initial = math.atanh(max(-0.99, min(0.99, place)))
+        self.initial = _unsquashed(initial_mean, center, scale)
+        place = math.tanh(self.initial)
         self.initial_log_std = math.log(initial_std / (scale * max(0.02, 1.0 - place**2)))
 
     def mode(self, inputs: Tensor) -> Tensor:
@@ -183,3 +188,8 @@ class TanhGaussianPolicy(nn.Module):
         mean, log_std = self.net(inputs).chunk(2, -1)
         log_std = (self.initial_log_std + log_std).clamp(MIN_LOG_STD, MAX_LOG_STD)
         return self.initial + mean, log_std
+
+
+def _unsquashed(mean: float, center: float, scale: float) -> float:
+    """What tanh takes to ``mean`` within ``center`` +- ``scale``, or to nearly its bound."""
+    return math.atanh(max(-0.99, min(0.99, (mean - center) / scale)))

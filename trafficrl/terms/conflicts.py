@@ -13,11 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trafficrl.types import BoolArray, FloatArray, IntArray, VehicleStates
+from trafficrl.types import VEHICLE_LENGTH, FloatArray, IntArray, VehicleStates
 
-# m, two closer than this in the projection are level. More, and two would take turns at
-# being ahead, from pass to pass, without ever getting apart.
-LEVEL = 2.0
+LEVEL = VEHICLE_LENGTH  # m, two closer than this in the projection would be inside together
 
 
 class ConflictNeighbours(NamedTuple):
@@ -25,7 +23,7 @@ class ConflictNeighbours(NamedTuple):
 
     ``leader`` and ``follower`` index the M vehicles, -1 where there is none;
     the gaps are differences of the distances to go, in m, ``inf`` without one,
-    and down to -``LEVEL`` where the right of way turns the order round.
+    and down to -``LEVEL`` where two are level.
     """
 
     leader: IntArray
@@ -38,9 +36,9 @@ def conflict_neighbours(states: VehicleStates) -> ConflictNeighbours:
     """Who arrives at the next crossing just before and just after each vehicle.
 
     A vehicle's arm is the pass of the crossing that it reaches first. Of two
-    that are level (``LEVEL``) the one at the second pass goes first: in the figure
-    eight it comes from the west and has the right of way. Found once for each
-    ``states``, as several features and reward terms ask.
+    that are level (``LEVEL``) the one with the lower number goes first, at every pass:
+    by the right of way they would take turns, and never get apart. Found once for
+    each ``states``, as several features and reward terms ask.
     """
     if not isinstance(states.conflicts, ConflictNeighbours):
         states.conflicts = _find_conflicts(states)
@@ -51,11 +49,11 @@ def _find_conflicts(states: VehicleStates) -> ConflictNeighbours:
     shape = states.speed.shape
     nobody, far = np.full(shape, -1), np.full(shape, np.inf)
     found = ConflictNeighbours(nobody, far, nobody, far)
+    number = np.arange(shape[1])
+    lower = number < number[:, None]
     for first, second in states.crossings:
-        ahead, on_first = _ahead_on_other_arm(states, first, second)
-        # Once one of the two has passed, the order is what it was.
-        level = (np.abs(ahead) < LEVEL) & (on_first != on_first.transpose(0, 2, 1))
-        leads = np.where(level, on_first, ahead > 0.0)
+        ahead = _ahead_on_other_arm(states, first, second)
+        leads = np.where(np.abs(ahead) < LEVEL, lower, ahead > 0.0)
         found = ConflictNeighbours(
             *_nearer(found.leader, found.leader_gap, np.where(leads, ahead, np.inf)),
             *_nearer(found.follower, found.follower_gap, np.where(leads, np.inf, -ahead)),
@@ -72,12 +70,10 @@ def distance_to_crossing(states: VehicleStates) -> FloatArray:
     return distance
 
 
-def _ahead_on_other_arm(
-    states: VehicleStates, first: float, second: float
-) -> tuple[FloatArray, BoolArray]:
+def _ahead_on_other_arm(states: VehicleStates, first: float, second: float) -> FloatArray:
     """m that vehicle j is closer to the crossing than i, (B, M, M), NaN to itself.
 
-    Also whether i is on the first arm, (B, M, 1). The course is closed.
+    The course is closed.
     """
     position, length = states.position, states.path_length[:, None]
     on_first = np.mod(first - position, length) < np.mod(second - position, length)
@@ -86,7 +82,7 @@ def _ahead_on_other_arm(
     ahead -= length[..., None] * np.round(ahead / length[..., None])
     own = np.arange(position.shape[1])
     ahead[:, own, own] = np.nan
-    return ahead, on_first[..., None]
+    return ahead
 
 
 def _nearer(
