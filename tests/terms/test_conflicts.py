@@ -125,3 +125,17 @@ def test_both_of_a_pair_pay_for_a_short_conflict_gap_near_the_crossing(lap: Make
     term = REWARD_TERMS["conflict_headway_shortage"]
     shortage = term(lap(POSITIONS), threshold_m=9.0, within_m=50.0)
     np.testing.assert_allclose(shortage, [[0.8 * 4, 0.2 * 9, 0.6 * 4, 0.1 * 9]])
+
+
+def test_the_speed_that_the_gap_allows_minds_both_arms(lap: MakeStates) -> None:
+    """The smaller of headway and conflict gap is 160, 15, 5 and 0 m: it allows
+    10, 6.5, 1.5 and 0 m/s at a time gap of 2 s. Headways of 160, 25, 175 and 20 m alone
+    allow 10, 10, 10 and 9 m/s.
+    """
+    speeds = [10.0, 8.0, 7.0, 3.0]
+    term = REWARD_TERMS["squared_gap_speed_error"]
+    parameters = {"min_gap_m": 2.0, "time_gap_s": 2.0, "max_mps": 10.0}
+    crossing = term(lap(POSITIONS, speeds), **parameters)
+    np.testing.assert_allclose(crossing, [[0.0, 1.5**2, 5.5**2, 9.0]])
+    plain = term(lap(POSITIONS, speeds, crossings=()), **parameters)
+    np.testing.assert_allclose(plain, [[0.0, 2.0**2, 3.0**2, 6.0**2]])

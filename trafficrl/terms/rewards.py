@@ -105,8 +105,12 @@ def squared_conflict_headway_difference(states: VehicleStates) -> FloatArray:
 def squared_gap_speed_error(
     states: VehicleStates, *, min_gap_m: float = 2.0, time_gap_s: float = 1.0, max_mps: float = 30.0
 ) -> FloatArray:
-    """(v - V)^2 with the speed V = (h - min gap) / time gap, within [0, max], of the gap h."""
-    allowed = np.clip((states.headway - min_gap_m) / time_gap_s, 0.0, max_mps)
+    """(v - V)^2 with the speed V = (h - min gap) / time gap, within [0, max], of the gap h.
+
+    That to the leader, or to who arrives at the crossing before, whichever is smaller.
+    """
+    gap = np.minimum(states.headway, conflict_neighbours(states).leader_gap - VEHICLE_LENGTH)
+    allowed = np.clip((gap - min_gap_m) / time_gap_s, 0.0, max_mps)
     return np.square(states.speed - allowed)
 
 
