@@ -88,19 +88,6 @@ def conflict_headway_shortage(
     return shortage * np.maximum(0.0, 1.0 - distance_to_crossing(states) / within_m)
 
 
-@REWARD_TERMS.register("squared_conflict_headway_difference")
-def squared_conflict_headway_difference(states: VehicleStates) -> FloatArray:
-    """(h - h')^2, m2, h and h' the gaps to who arrives at the crossing before and after.
-
-    0 midway between the two, and without one of them.
-    """
-    near = conflict_neighbours(states)
-    known = (near.leader >= 0) & (near.follower >= 0)
-    ahead, behind = (np.where(known, gap, 0.0) for gap in (near.leader_gap, near.follower_gap))
-    difference: FloatArray = ahead - behind
-    return np.square(difference)
-
-
 @REWARD_TERMS.register("squared_gap_speed_error")
 def squared_gap_speed_error(
     states: VehicleStates, *, min_gap_m: float = 2.0, time_gap_s: float = 1.0, max_mps: float = 30.0
