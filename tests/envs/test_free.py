@@ -59,6 +59,27 @@ def test_two_in_the_crossing_at_once_collide(
         assert (step.reward_terms["collision"] < 0).all()
 
 
+@pytest.mark.parametrize("beyond_m", [0.0, 2.0, 4.0])
+def test_hitting_the_leader_inside_the_crossing_always_counts(
+    beyond_m: float, open_array: OpenArray
+) -> None:
+    """0 stops with its front in the crossing or just behind it, 1 drives into it."""
+    env = open_array("figure_eight_free", "start.jitter_m=0", "episode.control_interval_s=0.1")
+    env.world.crossing_collisions = False
+    env.reset()
+    place = max(
+        env.world.crossings[0], key=lambda arm: -np.mod(arm - env.states.position[0, 0], 402)
+    )
+    action = np.zeros((1, 14, 1))
+    while (env.states.position[0, 0] - place + 201) % 402 - 201 < beyond_m:
+        action[0, 0] = 2.0 - env.states.speed[0, 0]
+        env.step(action)
+    action[0, :2, 0] = -3.0, 3.0
+    while not env.done:
+        step = env.step(action)
+    assert np.flatnonzero(step.collided).tolist() == [0, 1]
+
+
 def test_contacts_at_crossings_can_be_left_uncounted(open_array: OpenArray) -> None:
     """Two that are level pass through each other; one that hits its leader still collides."""
     env = open_array("figure_eight_free", "start.jitter_m=0")

@@ -50,6 +50,11 @@ def test_of_two_level_vehicles_the_first_by_number_leads(
     assert near.follower_gap[0, 0] == pytest.approx(lag)
 
 
+def test_beyond_a_vehicle_length_the_nearer_one_leads(lap: MakeStates) -> None:
+    assert conflict_neighbours(lap([280.0, 85.5])).leader.tolist() == [[1, -1]]
+    assert conflict_neighbours(lap([280.0, 74.5])).leader.tolist() == [[-1, 0]]
+
+
 def test_arms_of_different_length(lap: MakeStates) -> None:
     """Crossing at 100 and 350 m: 20 and 30 m to go, whatever lies between the passes."""
     near = conflict_neighbours(lap([330.0, 70.0], crossings=((100.0, 350.0),)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import Any
 
@@ -96,6 +97,26 @@ def test_an_episode_with_a_collision_behind_it_is_driven_again(training) -> None
     run.run(lambda trainer, progress: trainer.stop())
     for _ in range(30):
         run.run(lambda trainer, progress: trainer.stop(), resume=True)
+    assert_same_end(run, whole)
+
+
+@pytest.mark.parametrize("iteration", [3, 4, 5])
+def test_an_episode_with_an_uncounted_contact_behind_it_is_driven_again(
+    training, iteration: int
+) -> None:
+    """Level pairs meet in the crossing after 3 s and drive on; each update is validated."""
+    through = [
+        "training.crossing_collisions=false",
+        "training.validate_every_steps=40",
+        "training.total_steps=280",
+        "algorithms.dppo.initial_action_mean=2.0",
+        "algorithms.dppo.initial_action_std=0.01",
+    ]
+    whole = training("whole", "crossing", *through).run()
+    rows = [json.loads(line) for line in (whole.path / "metrics.jsonl").read_text().splitlines()]
+    counted = [row["validation_collisions"] for row in rows if "validation_collisions" in row]
+    assert len(counted) == 7 and min(counted) >= 2
+    run = training("stopped", "crossing", *through).run(stop_at(iteration)).run(resume=True)
     assert_same_end(run, whole)
 
 

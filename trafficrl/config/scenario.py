@@ -249,8 +249,8 @@ class TrainingConfig(Section):
     validate_episodes: int = Field(4, ge=1, description="episodes of one validation")
     crossing_collisions: bool = Field(
         True,
-        description="false: contacts at crossings count in validation and evaluation alone; "
-        "reward terms should say what they cost",
+        description="false: contacts at crossings count in validation and evaluation alone, and "
+        "conflict_headway_shortage should say what they cost; of no effect without a crossing",
     )
     torch_threads: int = Field(1, ge=1, le=256)
 

@@ -136,9 +136,7 @@ class TrafficWorld:
             ahead = distance_ahead(position, leader, self._path_length)
             headway = ahead - VEHICLE_LENGTH
         collided = headway < self.config.episode.collision_headway_m
-        hit = self._simulation.collided(at_crossings=self.crossing_collisions)
-        if hit:
-            collided.ravel()[hit] = True
+        collided.ravel()[self._touched(position)] = True
         return VehicleStates(
             time=time,
             position=position,
@@ -156,6 +154,23 @@ class TrafficWorld:
             path_length=self._path_length,
             crossings=self.crossings,
         )
+
+    def _touched(self, position: FloatArray) -> list[int]:
+        """Vehicles of contacts that count, as places among all replicas' vehicles."""
+        along = position.ravel()
+
+        def in_line(one: int, other: int) -> bool:
+            """One behind the other, and not on two arms of a crossing."""
+            apart = abs(along[one] - along[other])
+            lap = self._path_length[one // self.n_vehicles]
+            return bool(min(apart, lap - apart) < 2 * VEHICLE_LENGTH)
+
+        return [
+            index
+            for one, other, inside_junction in self._simulation.contacts()
+            for index in (one, other)
+            if self.crossing_collisions or not inside_junction or in_line(one, other)
+        ]
 
     def _place(self, rng: np.random.Generator) -> None:
         self._load_network(rng)

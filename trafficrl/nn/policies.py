@@ -33,8 +33,8 @@ class Policy(Protocol):
 class GaussianPolicy(nn.Module):
     """Independent normal distributions with a spread that does not depend on the state.
 
-    Their means lie within ``center`` +- ``scale``, the range of the action: a mean
-    far beyond it draws actions that are all clipped to the same, and learns no more.
+    Their means lie within ``center`` +- ``scale``, the range of the action: one far
+    beyond it would draw actions that are all clipped to the same, and learn no more.
     """
 
     def __init__(
@@ -191,5 +191,8 @@ class TanhGaussianPolicy(nn.Module):
 
 
 def _unsquashed(mean: float, center: float, scale: float) -> float:
-    """What tanh takes to ``mean`` within ``center`` +- ``scale``, or to nearly its bound."""
-    return math.atanh(max(-0.99, min(0.99, (mean - center) / scale)))
+    """What tanh takes to ``mean`` within ``center`` +- ``scale``.
+
+    At most to 0.9 of the way to a bound: nearer it, a network hardly moves the mean.
+    """
+    return math.atanh(max(-0.9, min(0.9, (mean - center) / scale)))

@@ -25,7 +25,7 @@ from trafficrl.types import FloatArray, IntArray
 VEHICLE_TYPE = "car"
 UNBOUNDED_ACCELERATION = 50.0  # m/s2
 LEADER_LOOK_AHEAD = 200.0  # m, where SUMO is asked for leaders
-CROSSING_CONTACT = "junction"  # SUMO's name for a collision of vehicles whose lanes cross
+INSIDE_JUNCTION = "junction"  # SUMO's name for a contact there, of whatever two vehicles
 _labels = itertools.count()
 _in_process: weakref.ReferenceType[SumoSimulation] | None = None
 
@@ -221,21 +221,22 @@ class SumoSimulation:
                 gap[own] = found[1] + self.config.min_gap_m  # SUMO leaves minGap out
         return index, gap
 
-    def collided(self, *, at_crossings: bool = True) -> list[int]:
-        """Indices of the vehicles that touched another one in this step.
+    def contacts(self) -> list[tuple[int, int, bool]]:
+        """Pairs of vehicles that touched in this step, and whether inside a junction.
 
-        SUMO tells of a contact in the step in which it begins. Without
-        ``at_crossings`` only vehicles of one lane count.
+        SUMO tells of a contact in the step in which it begins.
         """
         if self._api.simulation.getCollidingVehiclesNumber() == 0:
             return []
-        involved = {
-            name
-            for collision in self._api.simulation.getCollisions()
-            if at_crossings or collision.type != CROSSING_CONTACT
-            for name in (collision.collider, collision.victim)
-        }
-        return [index for index, vehicle in enumerate(self._ids) if vehicle in involved]
+        slot = {vehicle: index for index, vehicle in enumerate(self._ids)}
+        return [
+            (slot[one.collider], slot[one.victim], one.type == INSIDE_JUNCTION)
+            for one in self._api.simulation.getCollisions()
+        ]
+
+    def collided(self) -> list[int]:
+        """Indices of the vehicles that touched another one in this step."""
+        return sorted({index for *pair, _ in self.contacts() for index in pair})
 
     def coordinates(self) -> FloatArray:
         """Front bumpers' x and y in the network's plane, (V, 2) in m."""

@@ -11,7 +11,7 @@ import torch
 
 from trafficrl.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,11 +160,11 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         """Drive validation episodes with the deterministic policy; keep the best checkpoint."""
-        before, world = self.collector.state_dict(), self.env.world
-        world.crossing_collisions = True
-        summaries = self._validation_episodes()
-        world.crossing_collisions = self.config.training.crossing_collisions
-        self.collector.load_state_dict(before)  # training goes on as if nothing had been
+        before = self.collector.state_dict()
+        with self._every_collision_counts():
+            summaries = self._validation_episodes()
+        # Drives the running episode again, in which collisions count as they did.
+        self.collector.load_state_dict(before)
         figures = {
             key: float(np.mean([summary.row()[key] for summary in summaries]))
             for key in ("return", "mean_speed_mps", "speed_std_mps", "collisions")
@@ -182,6 +183,15 @@ class Trainer:
             self._best = score
             self.save(self.run.best.name)
         return figures
+
+    @contextmanager
+    def _every_collision_counts(self) -> Iterator[None]:
+        world = self.env.world
+        before, world.crossing_collisions = world.crossing_collisions, True
+        try:
+            yield
+        finally:
+            world.crossing_collisions = before
 
     def _validation_episodes(self) -> list[EpisodeSummary]:
         """At least ``validate_episodes``, in whole batches of replicas."""
