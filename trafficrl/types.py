@@ -46,9 +46,8 @@ class VehicleStates:
     target_speed: FloatArray  # m/s, v* of the task; NaN where it has none
     path_length: FloatArray  # (B,) m of the loop, inf on an open road
     crossings: tuple[tuple[float, float], ...] = ()  # m along the path: first and second pass
-    conflicts: object = field(
-        default=None, init=False, repr=False
-    )  # terms.conflicts keeps them here: of these positions, which nobody changes
+    # What terms.conflicts has found for these positions, which nobody changes afterwards.
+    conflicts: object = field(default=None, init=False, repr=False)
 
     def with_replicas_of(self, other: VehicleStates, replicas: BoolArray) -> VehicleStates:
         """These states, with those of ``other`` in the replicas (B,) of the mask."""
