@@ -50,12 +50,16 @@ class Traffic:
         """Vehicles v0, v1, ... all around a ring, from the front to the back."""
         self.place(evenly(count, self.network.courses[0].length), speed)
 
+    def collided(self) -> list[int]:
+        """The vehicles that touched another one in the last step."""
+        return sorted({index for *pair, _ in self.simulation.contacts() for index in pair})
+
     def trajectory(self, commands: FloatArray) -> list[FloatArray]:
         """All that can be read after each of the commands (T, V) in m/s."""
         seen: list[FloatArray] = []
         for command in commands:
             self.simulation.step(command)
-            collided = np.array(self.simulation.collided(), dtype=float)
+            collided = np.array(self.collided(), dtype=float)
             seen += [*self.simulation.read(), *self.simulation.leaders(), collided]
             seen.append(self.simulation.coordinates())
         return seen

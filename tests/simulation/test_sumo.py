@@ -101,7 +101,7 @@ def test_nobody_vanishes_or_jumps_after_a_collision(prepare: Prepare) -> None:
     seen: set[int] = set()
     for _ in range(400):
         traffic.simulation.step(commands)
-        seen |= set(traffic.simulation.collided())
+        seen |= set(traffic.collided())
     assert {0, 1} <= seen
     assert libsumo.vehicle.getIDCount() == 22
     distances = traffic.simulation.read()[1]
@@ -116,7 +116,7 @@ def test_a_collision_is_an_overlap_and_no_small_gap(prepare: Prepare) -> None:
     for _ in range(40):
         traffic.simulation.step(np.array([0.0, 2.0]))
         gap = 100.0 - LENGTH - 90.0 - traffic.simulation.read()[1][1]
-        if collided := traffic.simulation.collided():
+        if collided := traffic.collided():
             reports[round(gap, 6)] = collided
     # 0.2 m a step: once, in the first step with an overlap.
     assert reports == {-0.1: [0, 1]}
@@ -130,7 +130,7 @@ def test_a_collision_at_the_crossing_is_seen(prepare: Prepare) -> None:
     collided: list[int] = []
     for _ in range(60):
         traffic.simulation.step(np.full(2, 10.0))
-        collided = collided or traffic.simulation.collided()
+        collided = collided or traffic.collided()
     assert collided == [0, 1]
 
 
@@ -163,5 +163,5 @@ def test_as_many_vehicles_as_fit_drive_without_collision(prepare: Prepare) -> No
     traffic.place_evenly(37)
     for command in random_commands(300, 37):
         traffic.simulation.step(command)
-        assert traffic.simulation.collided() == []
+        assert traffic.collided() == []
     assert libsumo.vehicle.getIDCount() == 37

@@ -234,10 +234,6 @@ class SumoSimulation:
             for one in self._api.simulation.getCollisions()
         ]
 
-    def collided(self) -> list[int]:
-        """Indices of the vehicles that touched another one in this step."""
-        return sorted({index for *pair, _ in self.contacts() for index in pair})
-
     def coordinates(self) -> FloatArray:
         """Front bumpers' x and y in the network's plane, (V, 2) in m."""
         get_position = self._api.vehicle.getPosition
