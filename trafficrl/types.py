@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 VEHICLE_LENGTH = 5.0  # m, of every vehicle
 TAIL_ROOM = 10.0  # m, free road behind the last vehicle of a platoon
 LEARNED = "learned"  # the controller of a vehicle group that learns
+LEAD = "lead"  # the controller of the scripted first vehicle of a platoon
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

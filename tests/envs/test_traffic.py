@@ -131,6 +131,26 @@ def test_agents_anywhere_in_the_order_are_driven_and_rewarded(open_array: OpenAr
     assert env.vehicle_graphs()[0].adjacency.sum(axis=1).tolist() == [2, 2, 1]
 
 
+@pytest.mark.parametrize(("arrangement", "agents"), [("spread", [1, 4]), ("in_order", [0, 1])])
+def test_each_vehicle_is_driven_by_the_controller_of_its_place(
+    arrangement: str, agents: list[int], open_array: OpenArray
+) -> None:
+    groups = (
+        "vehicles=[{controller: learned, count: 2}, "
+        "{controller: idm, count: 4, parameters: {max_acceleration: 0.5}}]"
+    )
+    env = open_array(
+        *("ring", groups, f"arrangement={arrangement}", "start.jitter_m=0"),
+        "episode.control_interval_s=0.1",
+    )
+    env.reset()
+    env.step(np.full((1, 2, 1), 0.2))
+    assert env.agents.tolist() == agents
+    expected = np.full(6, 0.05 * (1 - (2 / (260 / 6 - VEHICLE_LENGTH)) ** 2))
+    expected[agents] = 0.02
+    assert env.states.speed[0] == pytest.approx(expected)
+
+
 def test_rotated_starts_turn_the_whole_formation(open_array: OpenArray) -> None:
     env = open_array("ring", "start.jitter_m=0", "start.rotate=true")
     env.reset()

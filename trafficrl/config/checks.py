@@ -22,11 +22,9 @@ from trafficrl.config.scenario import (
 from trafficrl.controllers import CONTROLLERS, make_controller
 from trafficrl.errors import ScenarioError
 from trafficrl.terms import FEATURES, NEEDS_LEAD, REWARD_TERMS
-from trafficrl.types import LEARNED, TAIL_ROOM, VEHICLE_LENGTH
+from trafficrl.types import LEAD, LEARNED, TAIL_ROOM, VEHICLE_LENGTH
 
 Problem = tuple[tuple[str | int, ...], str]
-
-LEAD = "lead"
 
 
 class CheckError(ValueError):

@@ -54,7 +54,7 @@ NetworkConfig = Annotated[
 
 
 class VehicleGroup(Section):
-    """``count`` vehicles with one kind of controller, from the front to the back."""
+    """``count`` vehicles with one kind of controller."""
 
     controller: str = Field(
         description="'learned', or a classical controller by name: 'idm', 'lead', ..."
@@ -262,6 +262,12 @@ class ScenarioConfig(Section):
     description: str = ""
     network: NetworkConfig
     vehicles: list[VehicleGroup] = Field(min_length=1)
+    arrangement: Literal["in_order", "spread", "shuffled"] = Field(
+        "in_order",
+        description="how the groups lie along the road: one after the other from the front to "
+        "the back, each as evenly as can be among the others, or in a random order that stays",
+    )
+    shuffle_seed: int = Field(0, ge=0, description="draws the order of 'shuffled'")
     simulation: SimulationConfig
     episode: EpisodeConfig
     start: StartConfig

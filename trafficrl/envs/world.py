@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trafficrl.config.arrangement import group_of_place
 from trafficrl.config.scenario import RingNetwork, ScenarioConfig
 from trafficrl.controllers import Controller, make_controller
 from trafficrl.envs.order import distance_ahead, fixed_order, neighbours_by_lane
@@ -39,8 +40,9 @@ class TrafficWorld:
         self.replicas = replicas
         self.step_length = config.simulation.step_s
         self.n_vehicles = config.n_vehicles
-        names = [group.controller for group in config.vehicles for _ in range(group.count)]
-        self.agents: IntArray = np.flatnonzero(np.array(names) == LEARNED)
+        self._groups = group_of_place(config)
+        learned = np.array([group.controller == LEARNED for group in config.vehicles])
+        self.agents: IntArray = np.flatnonzero(learned[self._groups])
         self._drivers = self._make_drivers()
         self._speed_limit = np.full(self.n_vehicles, config.simulation.max_speed_mps)
         for driver, columns in self._drivers:
@@ -235,13 +237,14 @@ class TrafficWorld:
         self._loaded = True
 
     def _make_drivers(self) -> list[tuple[Controller, IntArray]]:
-        drivers, first = [], 0
-        for group in self.config.vehicles:
-            columns = np.arange(first, first + group.count)
-            first += group.count
-            if group.controller != LEARNED:
-                drivers.append((make_controller(group.controller, group.parameters), columns))
-        return drivers
+        return [
+            (
+                make_controller(group.controller, group.parameters),
+                np.flatnonzero(self._groups == index),
+            )
+            for index, group in enumerate(self.config.vehicles)
+            if group.controller != LEARNED
+        ]
 
     def _target_speed(self, time: float) -> FloatArray:
         """v* (B, M): the profile of the first scripted driver, NaN without one."""
