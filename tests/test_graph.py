@@ -46,6 +46,7 @@ def make_states(
         overridden=false,
         collided=false,
         target_speed=zeros,
+        target_acceleration=zeros,
         path_length=np.full(len(leader), path_length),
     )
 

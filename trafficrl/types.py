@@ -45,6 +45,7 @@ class VehicleStates:
     overridden: BoolArray  # SUMO drove another speed than commanded
     collided: BoolArray
     target_speed: FloatArray  # m/s, v* of the task; NaN where it has none
+    target_acceleration: FloatArray  # m/s2, what v* is going to change by; NaN likewise
     path_length: FloatArray  # (B,) m of the loop, inf on an open road
     crossings: tuple[tuple[float, float], ...] = ()  # m along the path: first and second pass
     # What terms.conflicts has found for these positions, which nobody changes afterwards.

@@ -35,6 +35,7 @@ def pair(speed: float, leader_speed: float, headway: float, time: float = 0.0) -
         overridden=false,
         collided=false,
         target_speed=zeros,
+        target_acceleration=zeros,
         path_length=np.array([FREE]),
     )
 

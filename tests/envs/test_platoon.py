@@ -153,6 +153,8 @@ def test_lead_drives_its_profile_while_followers_keep_to_their_top_speed(
         env.step(np.full((1, 8), BOTH))
         profile = 37.5 - 22.5 * min(env.steps * STEP / 30.0, 1.0)
         assert env.states.target_speed[0] == pytest.approx(np.full(9, profile), abs=1e-9)
+        slope = -0.75 if env.steps < 300 else 0.0
+        assert env.states.target_acceleration[0] == pytest.approx(np.full(9, slope), abs=1e-9)
         assert env.states.speed[0, 0] == pytest.approx(profile, abs=1e-6)
         assert env.states.speed[0, 1:].max() <= 30.0
 

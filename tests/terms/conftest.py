@@ -44,6 +44,7 @@ def lap() -> MakeStates:
             overridden=false,
             collided=false,
             target_speed=zeros,
+            target_acceleration=zeros,
             path_length=np.array([400.0]),
             crossings=crossings,
         )

@@ -76,7 +76,7 @@ class TrafficWorld:
             )
         for driver, _ in self._drivers:
             driver.reset(self.states, rng)
-        self.states.target_speed = self._target_speed(0.0)
+        self._aim(self.states)
         return self.states
 
     def drive(self, acceleration: FloatArray) -> VehicleStates:
@@ -118,7 +118,7 @@ class TrafficWorld:
         after = self._observe(before.time + self.step_length, command, acceleration)
         after.acceleration = (after.speed - before.speed) / self.step_length
         after.overridden = np.abs(after.speed - command) > OVERRIDE_TOLERANCE
-        after.target_speed = self._target_speed(after.time)
+        self._aim(after)
         if self._frozen.any():
             after = after.with_replicas_of(before, self._frozen)
         self.states = after
@@ -153,6 +153,7 @@ class TrafficWorld:
             overridden=np.zeros(shape, dtype=bool),
             collided=collided,
             target_speed=np.full(shape, np.nan),
+            target_acceleration=np.full(shape, np.nan),
             path_length=self._path_length,
             crossings=self.crossings,
         )
@@ -245,6 +246,12 @@ class TrafficWorld:
             for index, group in enumerate(self.config.vehicles)
             if group.controller != LEARNED
         ]
+
+    def _aim(self, states: VehicleStates) -> None:
+        """Fill in v* and what it is going to change by in the coming step."""
+        states.target_speed = self._target_speed(states.time)
+        following = self._target_speed(states.time + self.step_length)
+        states.target_acceleration = (following - states.target_speed) / self.step_length
 
     def _target_speed(self, time: float) -> FloatArray:
         """v* (B, M): the profile of the first scripted driver, NaN without one."""

@@ -132,6 +132,12 @@ def relative_speed_error(states: VehicleStates) -> FloatArray:
     return (states.speed - states.target_speed) / np.maximum(states.target_speed, 1.0)
 
 
+@FEATURES.register("target_acceleration", NEEDS_LEAD)
+def target_acceleration(states: VehicleStates) -> FloatArray:
+    """What v* is going to change by, m/s2."""
+    return states.target_acceleration
+
+
 @FEATURES.register("optimal_velocity_error")
 def optimal_velocity_error(
     states: VehicleStates,
