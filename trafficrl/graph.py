@@ -46,6 +46,8 @@ class VehicleGraph:
     indices, in any direction, repeated or not. ``leader`` (M,) gives each
     vehicle's leader, -1 without one, and ``agents`` (N,) the agents' places
     among those M vehicles; they only order neighbours, by index without them.
+    Agents that are not ``present`` (N,) are no nodes and in nobody's k-hop set,
+    not even their own.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class VehicleGraph:
         edges: IntArray,
         leader: IntArray | None = None,
         agents: IntArray | None = None,
+        present: BoolArray | None = None,
     ) -> None:
         n = len(names)
         self.names = tuple(names)
@@ -64,16 +67,20 @@ class VehicleGraph:
             raise ScenarioError(
                 f"vehicle graph: {n} names for {len(self.agents)} agents (one name for each)"
             )
-        self.adjacency: BoolArray = np.eye(n, dtype=np.bool_)  # (N, N), self-loops included
+        self.present = np.ones(n, dtype=np.bool_) if present is None else np.array(present)
+        self.adjacency: BoolArray = np.diag(self.present)  # (N, N), self-loops included
         self.adjacency[edges[:, 0], edges[:, 1]] = True
         self.adjacency |= self.adjacency.T
+        self.adjacency &= self.present & self.present[:, None]
         self._slots: dict[int, IntArray] = {}
 
     @cached_property
     def graph(self) -> nx.Graph:
-        """The networkx graph: nodes 0..N-1 with attribute ``name``, frozen."""
+        """The networkx graph: nodes 0..N-1 that are present, with attribute ``name``, frozen."""
         graph = nx.Graph()
-        graph.add_nodes_from((i, {"name": name}) for i, name in enumerate(self.names))
+        graph.add_nodes_from(
+            (i, {"name": self.names[i]}) for i in np.flatnonzero(self.present).tolist()
+        )
         graph.add_edges_from(np.argwhere(np.triu(self.adjacency, 1)).tolist())
         return nx.freeze(graph)
 
@@ -87,11 +94,14 @@ class VehicleGraph:
         )
 
     def hops(self, k: int) -> IntArray:
-        """Graph distance between agents, (N, N), ``k + 1`` where it exceeds ``k``."""
+        """Graph distance between agents, (N, N), ``k + 1`` where it exceeds ``k``.
+
+        It does from and to an agent that is not present, even to itself.
+        """
         if k < 0:
             raise ScenarioError(f"vehicle graph: {k} hops asked for (0 or more)")
         step = self.adjacency.astype(np.float32)  # float products use BLAS, bool ones do not
-        reached = np.eye(len(self.names), dtype=np.bool_)
+        reached: BoolArray = np.diag(self.present)
         distance = np.where(reached, 0, k + 1)
         for hop in range(1, k + 1):
             wider = reached.astype(np.float32) @ step > 0
@@ -237,7 +247,8 @@ def build_graph(
     if config.conflict_distance_m is not None:
         position, path_length = states.position[replica, agents], states.path_length[replica]
         edges.append(conflict_edges(position, path_length, crossings, config.conflict_distance_m))
-    return VehicleGraph(names, np.concatenate(edges), leader, agents)
+    present = states.present[replica, agents]
+    return VehicleGraph(names, np.concatenate(edges), leader, agents, present)
 
 
 class GraphTracker:
@@ -260,12 +271,19 @@ class GraphTracker:
 
     def update(self, states: VehicleStates, xy: FloatArray | None = None) -> VehicleGraph:
         """The graph now: the same object for as long as edges and order stay the same."""
-        last, leader = self._graph, states.leader[self._replica]
-        if last is not None and self._static and np.array_equal(leader, last.leader):
+        last = self._graph
+        if last is not None and self._static and self._unchanged(states, last):
             return last
         graph = self._build(states, xy=xy)
         self._graph = last if last is not None and last.same_as(graph) else graph
         return self._graph
+
+    def _unchanged(self, states: VehicleStates, last: VehicleGraph) -> bool:
+        """Whether the same agents are there, in the same order."""
+        present = states.present[self._replica, last.agents]
+        return np.array_equal(states.leader[self._replica], last.leader) and np.array_equal(
+            present, last.present
+        )
 
 
 def padded_neighbourhoods(

@@ -3,11 +3,15 @@
 B replicas (or batch), T time, N learning agents, M vehicles of one replica
 (agents, human drivers and scripted leads), K padded neighbours, O observation
 features, A action dimensions. Everything is in SI units.
+
+Where vehicles come and go the M are slots: one that departs takes a free slot,
+one that arrives frees it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +33,8 @@ class VehicleStates:
     All arrays are (B, M) unless noted. ``leader`` and ``follower`` index the M
     vehicles of the same replica, -1 where there is none. ``headway`` is the
     gap in metres from the front bumper to the leader's rear bumper, ``inf``
-    without a leader.
+    without a leader. A slot that is not ``present`` reads as a vehicle at rest
+    that is alone in the world.
     """
 
     time: float  # s since the start of the episode
@@ -48,8 +53,28 @@ class VehicleStates:
     target_acceleration: FloatArray  # m/s2, what v* is going to change by; NaN likewise
     path_length: FloatArray  # (B,) m of the loop, inf on an open road
     crossings: tuple[tuple[float, float], ...] = ()  # m along the path: first and second pass
+    present: BoolArray = field(default_factory=partial(np.array, True))  # a vehicle is in the slot
+    entered: BoolArray = field(default_factory=partial(np.array, False))  # it came in this step
+    # m/s, of a leader that is none of the M vehicles; NaN without such a one
+    outside_leader_speed: FloatArray = field(default_factory=partial(np.array, np.nan))
     # What terms.conflicts has found for these positions, which nobody changes afterwards.
     conflicts: object = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("present", "entered", "outside_leader_speed"):
+            setattr(self, name, np.broadcast_to(getattr(self, name), self.speed.shape))
+
+    @property
+    def driven(self) -> BoolArray:
+        """Who was there through the whole step, and did in it what was commanded, (B, M)."""
+        return self.present & ~self.entered
+
+    @property
+    def leader_speed(self) -> FloatArray:
+        """m/s of each vehicle's leader, (B, M), NaN without one."""
+        return np.where(
+            self.leader >= 0, self.of_leader(self.speed, 0.0), self.outside_leader_speed
+        )
 
     def with_replicas_of(self, other: VehicleStates, replicas: BoolArray) -> VehicleStates:
         """These states, with those of ``other`` in the replicas (B,) of the mask."""

@@ -15,6 +15,7 @@ OpenEnv = Callable[..., TrafficEnv]
 Infos = dict[str, dict[str, Any]]
 
 KEYS = {
+    "present": bool,
     "speed": float,
     "headway": float,
     "leader_speed": float,

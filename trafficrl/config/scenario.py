@@ -22,6 +22,11 @@ class _Road(Section):
     lanes: int = Field(1, ge=1, le=8, description="lanes side by side")
     speed_limit_mps: float = Field(30.0, gt=0, description="speed limit, m/s")
 
+    @property
+    def fixed_order(self) -> bool:
+        """Whether who follows whom stays as it is at the start."""
+        return self.lanes == 1
+
 
 class RingNetwork(_Road):
     """A closed single road; the length is that of the lane, to the millimetre."""

@@ -58,7 +58,7 @@ class IDM(Controller):
 
     def acceleration(self, states: VehicleStates, step: float) -> FloatArray:
         speed = states.speed
-        approach = speed - states.of_leader(speed, np.nan)
+        approach = speed - states.leader_speed
         braking = 2.0 * np.sqrt(self.max_acceleration * self.comfortable_braking)
         dynamic = speed * (self.time_headway + np.nan_to_num(approach) / braking)
         gap = self.min_gap + np.maximum(0.0, dynamic)

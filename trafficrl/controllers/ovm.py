@@ -59,6 +59,6 @@ class OVM(Controller):
             go_headway=self.go_headway,
             max_speed=self.max_speed,
         )
-        approach = np.nan_to_num(states.of_leader(states.speed, np.nan) - states.speed)
+        approach = np.nan_to_num(states.leader_speed - states.speed)
         u = alpha * (desired - states.speed) + beta * approach
         return np.clip(u, -self.max_acceleration, self.max_acceleration)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trafficrl.config.scenario import ScenarioConfig
 from trafficrl.controllers import Controller
 from trafficrl.envs.actions import make_actions
-from trafficrl.envs.world import TrafficWorld
+from trafficrl.envs.worlds import make_world
 from trafficrl.graph import GraphTracker, VehicleGraph
 from trafficrl.terms.observations import FEATURES
 from trafficrl.terms.rewards import COLLISION, REWARD_TERMS
@@ -32,8 +32,11 @@ class Step:
     absorbed: BoolArray  # (B,) replicas that a collision holds still from now on
     terminated: BoolArray  # (B,)
     truncated: BoolArray  # (B,)
-    overridden: FloatArray  # (B, M) share of the interval's commands that SUMO did not follow
+    commands: IntArray  # (B, M) simulation steps of the interval in which a vehicle was driven
+    overridden: FloatArray  # (B, M) share of these commands that SUMO did not follow
     collided: BoolArray  # (B, M) vehicles that collided within the interval
+    collisions: IntArray  # (B,) vehicles that did for the first time
+    entered: BoolArray  # (B, M) slots that a vehicle has newly taken within the interval
     sim_steps: IntArray  # (B,) simulation steps of each replica
 
 
@@ -50,7 +53,7 @@ class ArrayEnv:
         self.config = config
         self.replicas = replicas
         self.actions = make_actions(config.action)
-        self.world = TrafficWorld(config, replicas=replicas)
+        self.world = make_world(config, replicas=replicas)
         self.agents = self.world.agents
         self.n_agents = len(self.agents)
         self.agent_names = tuple(f"cav_{slot}" for slot in range(self.n_agents))
@@ -68,6 +71,7 @@ class ArrayEnv:
         self.steps = 0
         self.active: BoolArray = np.zeros(replicas, dtype=bool)
         self._absorbed: BoolArray = np.zeros(replicas, dtype=bool)
+        self._collided: BoolArray = np.zeros(self.world.shape, dtype=bool)  # since they entered
 
     def seed(self, seed: int | None) -> None:
         """Begin the environment's own random stream anew."""
@@ -92,6 +96,7 @@ class ArrayEnv:
         self.steps = 0
         self.active = np.ones(self.replicas, dtype=bool)
         self._absorbed = np.zeros(self.replicas, dtype=bool)
+        self._collided = np.zeros(self.world.shape, dtype=bool)
         return self._observations()
 
     def step(self, action: NDArray[np.generic]) -> Step:
@@ -140,18 +145,23 @@ class ArrayEnv:
         return self._trackers
 
     def _run(self, drive: Drive) -> Step:
-        shape = (self.replicas, self.world.n_vehicles)
+        shape = self.world.shape
         started = self.active.copy()
         terms = {name: np.zeros((self.replicas, self.n_agents)) for name, *_ in self._terms}
-        terminated, collided = np.zeros(self.replicas, dtype=bool), np.zeros(shape, dtype=bool)
-        sim_steps, overridden = np.zeros(self.replicas, dtype=np.int64), np.zeros(shape)
+        terminated = np.zeros(self.replicas, dtype=bool)
+        sim_steps, collisions = (np.zeros(self.replicas, dtype=np.int64) for _ in range(2))
+        collided, entered = (np.zeros(shape, dtype=bool) for _ in range(2))
+        commands, overridden = (np.zeros(shape, dtype=np.int64) for _ in range(2))
         for _ in range(min(self.interval, self.config.episode.steps - self.steps)):
             active = self.active[:, None]
             states = self.world.drive(drive(self.world.states))
             self._add_rewards(terms, states)
             sim_steps += self.active
+            commands += states.driven & active
             overridden += states.overridden & active
             collided |= states.collided & active
+            entered |= states.entered & active
+            collisions += self._new_collisions(states)
             self.steps += 1
             terminated |= self._handle_collisions(states)
             if not self.active.any():
@@ -169,19 +179,29 @@ class ArrayEnv:
             absorbed=self._absorbed.copy(),
             terminated=terminated,
             truncated=truncated,
-            overridden=overridden / np.maximum(sim_steps, 1)[:, None],
+            commands=commands,
+            overridden=overridden / np.maximum(commands, 1),
             collided=collided,
+            collisions=collisions,
+            entered=entered,
             sim_steps=sim_steps,
         )
 
     def _add_rewards(self, terms: dict[str, FloatArray], states: VehicleStates) -> None:
         """Add a simulation step's terms; after a collision only that term counts."""
+        counts = self.active[:, None] & states.driven[:, self.agents]
         absorbed = states.collided.any(axis=1) & (self.config.episode.on_collision == "freeze")
         for name, function, weight, parameters in self._terms:
             value = weight * function(states, **parameters)[:, self.agents]
             if name != COLLISION and absorbed.any():
                 value[absorbed] = 0.0
-            terms[name] += value * self.active[:, None]
+            terms[name] += np.where(counts, value, 0.0)
+
+    def _new_collisions(self, states: VehicleStates) -> IntArray:
+        """How many vehicles (B,) have collided in this step that had not before."""
+        before = self._collided & ~states.entered
+        self._collided = before | (states.collided & self.active[:, None])
+        return np.asarray((self._collided & ~before).sum(axis=1))
 
     def _handle_collisions(self, states: VehicleStates) -> BoolArray:
         collided: BoolArray = states.collided.any(axis=1) & self.active

@@ -154,9 +154,10 @@ class TrafficEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]  # pettingzo
         env = self.array_env
         states = env.states
         columns = {
+            "present": states.present,
             "speed": states.speed,
             "headway": states.headway,
-            "leader_speed": states.of_leader(states.speed, np.nan),
+            "leader_speed": states.leader_speed,
             "acceleration": states.acceleration,
             "position": states.position,
             "commanded_speed": states.commanded_speed,

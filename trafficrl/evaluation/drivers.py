@@ -98,7 +98,7 @@ class LearnedDriver:
         vehicles = trained.n_agents if any_number else env.n_agents
         for what, own, other in (
             ("number of learned vehicles", trained.n_agents, vehicles),
-            ("lanes", trained.network.lanes, env.config.network.lanes),
+            ("order of vehicles", trained.network.fixed_order, env.config.network.fixed_order),
             ("observation", trained.observation, env.config.observation),
             ("action", trained.action, env.config.action),
             ("graph", trained.graph, env.config.graph),

@@ -49,8 +49,7 @@ def headway(states: VehicleStates) -> FloatArray:
 @FEATURES.register("relative_speed")
 def relative_speed(states: VehicleStates) -> FloatArray:
     """Leader's speed less own, m/s."""
-    leader_speed = states.of_leader(states.speed, np.nan)
-    return np.nan_to_num(leader_speed - states.speed)
+    return np.nan_to_num(states.leader_speed - states.speed)
 
 
 @FEATURES.register("follower_headway")

@@ -54,7 +54,7 @@ def squared_speed_error(states: VehicleStates) -> FloatArray:
 @REWARD_TERMS.register("squared_relative_speed")
 def squared_relative_speed(states: VehicleStates) -> FloatArray:
     """(the leader's speed - v)^2, m2/s2; 0 without a leader."""
-    return np.square(np.nan_to_num(states.of_leader(states.speed, np.nan) - states.speed))
+    return np.square(np.nan_to_num(states.leader_speed - states.speed))
 
 
 @REWARD_TERMS.register("squared_headway_shortage")

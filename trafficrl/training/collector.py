@@ -71,7 +71,7 @@ class Collector:
             self._obs = torch.from_numpy(step.obs)
             next_links.append(self.links.now())
             counted += int(step.sim_steps.sum())
-            speed += float(self.env.states.speed[:, self.env.agents].mean())
+            speed += _mean_speed(self.env)
             reward += step.evaluated_reward.sum()
         rollout = Rollout(
             obs=torch.stack(obs, dim=1),
@@ -158,6 +158,12 @@ def fold_absorbed(
 def fresh_memory(algorithm: Algorithm, obs: torch.Tensor) -> torch.Tensor:
     """What agents with observations (B, N, O) remember at the start of an episode: zeros."""
     return obs.new_zeros(*obs.shape[:2], algorithm.memory_width)
+
+
+def _mean_speed(env: ArrayEnv) -> float:
+    """m/s, over the agents of all replicas that are there; 0 without one."""
+    speeds = env.states.speed[:, env.agents][env.states.present[:, env.agents]]
+    return float(speeds.mean()) if speeds.size else 0.0
 
 
 def _over_time(columns: Sequence[NDArray[Any]]) -> torch.Tensor:

@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from trafficrl.envs.array_env import ArrayEnv, Step
-from trafficrl.types import FloatArray
+from trafficrl.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeSummary:
-    """One episode of one replica. Speeds, collisions and overrides are over all vehicles."""
+    """One episode of one replica. Speeds, collisions and overrides are over all vehicles.
+
+    A vehicle counts while it is there; speeds are NaN where nobody ever was.
+    """
 
     episode: int
     replica: int
@@ -37,41 +40,52 @@ class EpisodeRecorder:
         self.env = env
         self.episodes = 0
         self._speeds: list[FloatArray] = []
+        self._present: list[BoolArray] = []
 
     def begin(self) -> None:
         """New episodes have begun in every replica."""
         env = self.env
-        self._speeds = []
+        self._speeds, self._present = [], []
         self._returns = np.zeros(env.replicas)
-        self._overridden = np.zeros(env.replicas)
+        self._commands, self._overridden = np.zeros(env.replicas), np.zeros(env.replicas)
         self._steps = np.zeros(env.replicas, dtype=np.int64)
         self._intervals = np.zeros(env.replicas, dtype=np.int64)
-        self._collided = np.zeros((env.replicas, env.world.n_vehicles), dtype=bool)
+        self._collisions = np.zeros(env.replicas, dtype=np.int64)
 
     def add(self, step: Step) -> list[EpisodeSummary]:
         """Take in a step; returns the episodes that it ended."""
         self._speeds.append(self.env.states.speed)
+        self._present.append(self.env.states.present)
         self._returns += step.evaluated_reward.sum(axis=1)
-        self._overridden += step.overridden.mean(axis=1) * step.sim_steps
+        self._commands += step.commands.sum(axis=1)
+        self._overridden += (step.overridden * step.commands).sum(axis=1)
         self._steps += step.sim_steps
         self._intervals += step.active
-        self._collided |= step.collided
+        self._collisions += step.collisions
         ended = np.flatnonzero(step.terminated | step.truncated)
         return [self._summary(int(replica)) for replica in ended]
 
     def _summary(self, replica: int) -> EpisodeSummary:
         intervals = int(self._intervals[replica])
-        speeds = np.array([speed[replica] for speed in self._speeds[:intervals]])  # (T, N)
-        last_third = speeds[-max(1, intervals // 3) :]
+        speeds = [
+            speed[replica][present[replica]]
+            for speed, present in zip(self._speeds[:intervals], self._present, strict=False)
+        ]
+        whole = np.concatenate(speeds)
+        last_third = np.concatenate(speeds[-max(1, intervals // 3) :])
         self.episodes += 1
         return EpisodeSummary(
             episode=self.episodes - 1,
             replica=replica,
             steps=int(self._steps[replica]),
             return_=float(self._returns[replica]),
-            mean_speed_mps=float(last_third.mean()),
-            speed_std_mps=float(last_third.std()),
-            mean_speed_episode_mps=float(speeds.mean()),
-            collisions=int(self._collided[replica].sum()),
-            override_fraction=float(self._overridden[replica] / self._steps[replica]),
+            mean_speed_mps=_mean(last_third),
+            speed_std_mps=float(last_third.std()) if last_third.size else np.nan,
+            mean_speed_episode_mps=_mean(whole),
+            collisions=int(self._collisions[replica]),
+            override_fraction=float(self._overridden[replica] / max(1.0, self._commands[replica])),
         )
+
+
+def _mean(values: FloatArray) -> float:
+    return float(values.mean()) if values.size else np.nan

@@ -15,13 +15,14 @@ class LinkTracker:
     """The links of all replicas as they are now.
 
     Where the order of the vehicles fixes the graph they are (N, K), once for
-    all replicas; else (B, N, K) with room for every neighbour there may be.
+    all replicas; else (B, N, K) with room for every neighbour there may be. An
+    agent that is not there hears nobody, not even itself.
     """
 
     def __init__(self, env: ArrayEnv, value_hops: int) -> None:
         self.env = env
         self.value_hops = value_hops
-        self.changes = not is_static(env.config.graph) or env.config.network.lanes > 1
+        self.changes = not is_static(env.config.graph) or not env.config.network.fixed_order
         self._graphs: list[VehicleGraph] = []
         self._links: Links | None = None
 
