@@ -49,7 +49,7 @@ def evaluate(
     """Evaluate RUN: a run directory, constant:VALUE, or a classical controller such as idm.
 
     VALUE is an acceleration in m/s2, or the index of a choice. Controllers take
-    parameters: idm:noise=0.2. All but run directories need --scenario.
+    parameters: idm:noise=0.2, sumo:IDM:accel=1.0. All but run directories need --scenario.
     """
     from trafficrl.config import load_scenario
     from trafficrl.evaluation.drivers import make_driver

@@ -10,6 +10,7 @@ one that arrives frees it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 
@@ -24,6 +25,7 @@ LEAD = "lead"  # the controller of the scripted first vehicle of a platoon
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+VehicleType = Mapping[str, str | float]  # attributes of a vType of SUMO
 
 
 @dataclass(slots=True)

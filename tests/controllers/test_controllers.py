@@ -1,172 +1,112 @@
-"""Classical controllers against numbers worked out by hand, and IDM on the ring in SUMO."""
+"""What all controllers share: names, parameters, and what they remember."""
 
 from __future__ import annotations
 
-from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from trafficrl import load_scenario
-from trafficrl.controllers import IDM, OVM, Controller, Lead, make_controller
-from trafficrl.controllers.ovm import optimal_velocity
-from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.controllers import CONTROLLERS, Controller, make_controller
 from trafficrl.errors import ScenarioError
 from trafficrl.types import FloatArray, VehicleStates
 
-FREE = float("inf")  # m, the headway without a leader
+from .vehicles import of_follower, pair
+
+NEEDED = {"follower_stopper": {"desired_speed": 8.0}}
+# Those that work accelerations out; lead drives by the clock.
+OURS = sorted(name for name in CONTROLLERS if name != "lead" and not name.startswith("sumo:"))
 
 
-def pair(speed: float, leader_speed: float, headway: float, time: float = 0.0) -> VehicleStates:
-    """A leader (column 0) without a leader of its own, and its follower (column 1)."""
-    speeds = np.array([[leader_speed, speed]])
-    zeros, false = np.zeros((1, 2)), np.zeros((1, 2), dtype=bool)
-    return VehicleStates(
-        time=time,
-        position=zeros,
-        distance=zeros,
-        speed=speeds,
-        acceleration=zeros,
-        headway=np.array([[FREE, headway]]),
-        leader=np.array([[-1, 0]]),
-        follower=np.array([[1, -1]]),
-        commanded_acceleration=zeros,
-        commanded_speed=zeros,
-        overridden=false,
-        collided=false,
-        target_speed=zeros,
-        target_acceleration=zeros,
-        path_length=np.array([FREE]),
-    )
+def make(name: str) -> Controller:
+    return make_controller(name, NEEDED.get(name))
 
 
-def of_follower(controller: Controller, states: VehicleStates) -> float:
-    controller.reset(states, np.random.default_rng(0))
-    return controller.acceleration(states, 0.1)[0, 1].item()
+def passage(seed: int, steps: int = 30) -> list[VehicleStates]:
+    """Two vehicles that drive about anyhow."""
+    rng = np.random.default_rng(seed)
+    driven, states = 0.0, []
+    for step in range(steps):
+        speed, leader_speed, acceleration = rng.uniform([0, 0, -1], [15, 15, 1])
+        driven += 2.0 * speed
+        states.append(
+            pair(
+                *(speed, leader_speed, rng.uniform(3, 40), 2.0 * step),
+                acceleration=acceleration,
+                leader_command=rng.uniform(-1, 1),
+                driven=driven,
+            )
+        )
+    return states
 
 
-# IDM with v0 = 30 m/s, T = 1 s, s0 = 2 m, a = 1 m/s2, b = 1.5 m/s2 -----------------
-
-
-def test_idm_keeps_its_speed_at_the_equilibrium_gap() -> None:
-    """At 15 m/s: s* = 2 + 15 and s = 17 / sqrt(1 - (15/30)^4) = 17.5575 m."""
-    assert of_follower(IDM(), pair(15.0, 15.0, 17.0 / 0.9375**0.5)) == pytest.approx(0, abs=1e-12)
-
-
-@pytest.mark.parametrize(("speed", "expected"), [(0.0, 1.0), (15.0, 0.9375), (30.0, 0.0)])
-def test_idm_on_a_free_road(speed: float, expected: float) -> None:
-    states = pair(0.0, speed, 1000.0)
-    assert IDM().acceleration(states, 0.1)[0, 0] == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("leader_speed", "expected"),
-    [
-        # s* = 2 + 10 + 10 * 5 / (2 sqrt(1.5)) = 32.412415: 1 - 1/81 - (32.412415/20)^2
-        (5.0, -1.6387573),
-        # s* = 2 + 10 = 12: 1 - 1/81 - 0.36
-        (10.0, 0.6276543),
-        # 10 + 10 * (10 - 20) / (2 sqrt(1.5)) < 0, so s* = 2: 1 - 1/81 - 0.01
-        (20.0, 0.9776543),
-    ],
-)
-def test_idm_brakes_the_more_the_faster_it_approaches(leader_speed: float, expected: float) -> None:
-    assert of_follower(IDM(), pair(10.0, leader_speed, 20.0)) == pytest.approx(expected, abs=1e-6)
-
-
-def test_idm_braking_is_not_clipped() -> None:
-    assert of_follower(IDM(), pair(20.0, 0.0, 10.0)) < -100.0
-
-
-@pytest.mark.parametrize("step", [0.01, 0.1, 1.0])
-def test_idm_noise_disturbs_the_speed_alike_at_every_step_length(step: float) -> None:
-    """The speed spreads by noise * sqrt(t), whichever steps t is made of."""
-    states = pair(10.0, 10.0, 20.0)
-    noisy, quiet = IDM(noise=0.2), IDM()
-    noisy.reset(states, np.random.default_rng(1))
-    disturbance = [
-        step * (noisy.acceleration(states, step) - quiet.acceleration(states, step))
-        for _ in range(4000)
-    ]
-    assert np.std(disturbance) == pytest.approx(0.2 * step**0.5, rel=0.03)
-    assert np.mean(disturbance) == pytest.approx(0.0, abs=0.01 * step**0.5)
-
-
-def test_idm_noise_repeats_with_its_seed() -> None:
-    def drawn(seed: int) -> FloatArray:
-        states, driver = pair(10.0, 10.0, 20.0), IDM(noise=0.2)
-        driver.reset(states, np.random.default_rng(seed))
-        return np.array([driver.acceleration(states, 0.1) for _ in range(5)])
-
-    assert (drawn(1) == drawn(1)).all()
-    assert (drawn(1) != drawn(2)).all()
-    assert len(np.unique(drawn(1))) == 10  # each vehicle and step its own
-
-
-# OVM ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("headway", "expected"),
-    [(5.0, 0.0), (12.5, 4.393398), (20.0, 15.0), (27.5, 25.606602), (35.0, 30.0), (FREE, 30.0)],
-)
-def test_optimal_velocity(headway: float, expected: float) -> None:
-    assert optimal_velocity(np.array([headway]))[0] == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("speed", "leader_speed", "headway", "expected"),
-    [
-        (14.0, 15.5, 20.0, 0.5 * 1.0 + 0.5 * 1.5),
-        (15.0, 15.0, 20.0, 0.0),
-        (0.0, 0.0, 35.0, 2.5),  # 15 before it is clipped
-        (20.0, 20.0, 5.0, -2.5),  # -10 before it is clipped
-    ],
-)
-def test_ovm_acceleration_and_its_bounds(
-    speed: float, leader_speed: float, headway: float, expected: float
-) -> None:
-    assert of_follower(OVM(), pair(speed, leader_speed, headway)) == pytest.approx(expected)
-
-
-def test_ovm_gains_are_each_vehicles_own() -> None:
-    gains = np.array([[0.1, 0.2]])
-    u = OVM().with_gains(pair(14.0, 14.0, 20.0), gains, 0.0)
-    assert u[0].tolist() == pytest.approx([0.1 * (30 - 14), 0.2 * (15 - 14)])
-
-
-# Lead ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("first", [30.0, 15.0, 3.0])
-def test_lead_goes_linearly_to_its_final_speed(first: float) -> None:
-    lead, states = Lead(final_speed=15.0, ramp=30.0), pair(first, first, 20.0)
-    lead.reset(states, np.random.default_rng(0))
-    profile = [lead.target_speed(time)[0, 0] for time in (0.0, 10.0, 15.0, 30.0, 60.0)]
-    change = 15.0 - first
-    expected = [first, first + change / 3, first + change / 2, 15.0, 15.0]
-    assert profile == pytest.approx(expected)
-    assert lead.acceleration(states, 0.1)[0, 0] == pytest.approx(change / 30.0)
-
-
-def test_lead_returns_to_its_profile_in_one_step() -> None:
-    lead = Lead(final_speed=15.0, ramp=30.0)
-    lead.reset(pair(30.0, 30.0, 20.0), np.random.default_rng(0))
-    slow = pair(20.0, 20.0, 20.0, time=9.9)
-    assert 20.0 + 0.1 * lead.acceleration(slow, 0.1)[0, 0] == pytest.approx(25.0)
-
-
-# By name ------------------------------------------------------------------------------
+def driven_by(driver: Controller, states: list[VehicleStates]) -> FloatArray:
+    driver.reset(states[0], np.random.default_rng(0))
+    return np.array([driver.acceleration(one, 0.1)[0] for one in states])
 
 
 def test_controllers_are_made_by_name() -> None:
     assert of_follower(make_controller("idm", {"min_gap": 12.0}), pair(0.0, 0.0, 12.0)) == 0.0
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_what_was_before_a_reset_is_forgotten(name: str) -> None:
+    driver, fresh = make(name), make(name)
+    driven_by(driver, passage(1))
+    np.testing.assert_array_equal(driven_by(driver, passage(2)), driven_by(fresh, passage(2)))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_vehicle_remembers_what_was_its_own(name: str) -> None:
+    """In two replicas: what a vehicle of one went through is none of the other's business."""
+
+    def stacked(one: VehicleStates, other: VehicleStates) -> VehicleStates:
+        names = [key for key in VehicleStates.__dataclass_fields__ if key != "conflicts"]
+        both = {
+            key: np.concatenate([value, getattr(other, key)])
+            for key in names
+            if isinstance(value := getattr(one, key), np.ndarray)
+        }
+        return replace(one, **both)
+
+    first, second, third = passage(3), passage(4), passage(5)
+    driver = make(name)
+    seen = []
+    for partner in (second, third):
+        states = [stacked(one, other) for one, other in zip(first, partner, strict=True)]
+        driver.reset(states[0], np.random.default_rng(0))
+        seen.append([driver.acceleration(one, 0.1) for one in states])
+    one, other = np.array(seen)
+    np.testing.assert_array_equal(one[:, 0], other[:, 0])
+    assert (one[:, 1] != other[:, 1]).any()
+    np.testing.assert_allclose(one[:, 0], driven_by(driver, first), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("step", [0.01, 0.1, 1.0])
+def test_accelerations_are_numbers_whatever_happens(name: str, step: float) -> None:
+    """Also bumper to bumper, overlapping, at a standstill and without a leader."""
+    for speed, leader_speed, headway in [(0, 0, 0), (20, 0, 0.1), (5, 5, -1), (0, 30, 1e6)]:
+        states = pair(float(speed), float(leader_speed), float(headway))
+        driver = make(name)
+        driver.reset(states, np.random.default_rng(0))
+        assert np.isfinite(driver.acceleration(states, step)).all()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_parameter_that_makes_no_sense_is_refused_by_name(name: str) -> None:
+    for key in CONTROLLERS.parameters(name):
+        if (name, key) in {("ovm", "alpha"), ("ovm", "beta"), ("ovm", "stop_headway")}:
+            continue
+        with pytest.raises(ScenarioError, match=rf"^{key}.* is -[16] \(should be") as caught:
+            make_controller(name, {**NEEDED.get(name, {}), key: -1.0})
+        assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("krauss", {}, r"unknown controller 'krauss' \(known: idm, lead, ovm\)"),
+        ("krauss", {}, r"unknown controller 'krauss' \(known: acc, cacc, .*, sumo:Wiedemann\)"),
         ("idm", {"sigma": 0.5}, r"'idm' has no parameter 'sigma' \(it has: desired_speed, .*noise"),
     ],
 )
@@ -176,35 +116,3 @@ def test_unknown_names_are_refused_with_the_known(
     with pytest.raises(ScenarioError, match=message) as caught:
         make_controller(name, parameters)
     assert "\n" not in str(caught.value)
-
-
-# In SUMO ------------------------------------------------------------------------------
-
-
-def last_third(driver: IDM, *overrides: str, seed: int = 0) -> FloatArray:
-    """Speeds (T, 22) in m/s on the shipped ring, all vehicles driven by ``driver``."""
-    speeds = []
-    config = load_scenario("ring", overrides)
-    with closing(ArrayEnv(config, seed=seed)) as env:
-        env.reset()
-        driver.reset(env.states, env.rng)
-        while not env.done:
-            env.drive(driver)
-            speeds.append(env.states.speed[0])
-    return np.array(speeds[-len(speeds) // 3 :])
-
-
-@pytest.mark.parametrize(("length", "expected"), [(220, 3.00), (260, 4.82)])
-def test_idm_on_the_ring_ends_in_uniform_flow(length: int, expected: float) -> None:
-    """The gap is length/22 - 5 m, and v solves s*(v) = gap * sqrt(1 - (v/30)^4)."""
-    speeds = last_third(IDM(), f"network.length_m={length}", "start.jitter_m=0")
-    assert speeds.mean() == pytest.approx(expected, rel=0.01)
-    assert speeds.std() < 0.01
-
-
-def test_noisy_idm_on_the_ring_drives_in_stop_and_go_waves() -> None:
-    runs = [last_third(IDM(noise=0.2), seed=seed) for seed in range(3)]
-    assert np.mean([run.mean() for run in runs]) < 4.0
-    assert min(run.std() for run in runs) > 2.0
-    assert min(run.min() for run in runs) < 0.1  # somebody stands still
-    assert min(run.max() for run in runs) > 7.0  # and somebody drives freely

@@ -26,8 +26,13 @@ from trafficrl.evaluation.evaluate import run_episodes
         ("idm:noise", "'' is not a number"),
         ("idm:noise=high", "'high' is not a number"),
         ("idm:sigma=0.5", "'idm' has no parameter 'sigma'"),
+        ("sumo:IDM:sigma", "'' is not a number"),
+        ("sumo:IDM:stepp=1", "'sumo:IDM' has no parameter 'stepp'"),
+        ("sumo:idm", "sumo:idm: neither a run directory nor a controller .* sumo:IDM, "),
+        ("idmx:noise=1", "idmx:noise=1: neither a run directory"),
+        ("follower_stopper", "needs its parameter 'desired_speed'"),
         ("lead", "neither a run directory nor a controller"),
-        ("krauss", r"krauss: neither a run directory nor a controller \(constant:VALUE, idm"),
+        ("krauss", r"krauss: neither a run directory nor a controller \(constant:VALUE, acc, "),
         ("/nowhere/run", "/nowhere/run: neither a run directory"),
     ],
 )
@@ -66,6 +71,9 @@ def test_a_constant_that_is_no_action_is_refused(scenario: str, value: float, me
         ("constant:-0.5", ["start.speed_mps=2"], 1.95),
         ("idm:max_acceleration=0.5", [], 0.05 * (1 - (2 / (260 / 22 - 5)) ** 2)),
         ("ovm:alpha=0.0,beta=0.0", ["start.speed_mps=2"], 2.0),
+        # SUMO's IDM has a = 2.6 m/s2, and s0 = 1 m where a parameter says so.
+        ("sumo:IDM", [], 0.26 * (1 - (2 / (260 / 22 - 5)) ** 2)),
+        ("sumo:IDM:minGap=1,accel=1", [], 0.1 * (1 - (1 / (260 / 22 - 5)) ** 2)),
     ],
 )
 def test_a_driver_does_what_its_name_says(text: str, overrides: list[str], expected: float) -> None:
@@ -73,6 +81,7 @@ def test_a_driver_does_what_its_name_says(text: str, overrides: list[str], expec
     assert trained_on is None
     fixed = ["start.jitter_m=0", "episode.control_interval_s=0.1", *overrides]
     with closing(ArrayEnv(load_scenario("ring", fixed), seed=0)) as env:
+        driver.prepare(env)
         obs = env.reset()
         driver.begin(env, np.random.default_rng(0))
         driver.step(env, obs)

@@ -8,17 +8,23 @@ import numpy as np
 
 from trafficrl.errors import ScenarioError
 from trafficrl.registry import Registry
-from trafficrl.types import FloatArray, VehicleStates
+from trafficrl.types import FloatArray, VehicleStates, VehicleType
 
 
 class Controller:
-    """Drives all vehicles of all replicas; the caller uses the columns it needs."""
+    """Drives all vehicles of all replicas; the caller uses the columns it needs.
+
+    ``vehicle_type`` is None, or where SUMO drives the vehicles in the controller's place
+    the attributes of their vType.
+    """
+
+    vehicle_type: VehicleType | None = None
 
     def reset(self, states: VehicleStates, rng: np.random.Generator) -> None:
         """Begin an episode from its first states; nothing to do without a memory."""
 
     def acceleration(self, states: VehicleStates, step: float) -> FloatArray:
-        """Accelerations (B, M) in m/s2 for the coming step of ``step`` seconds."""
+        """Accelerations (B, M) in m/s2 for the coming step of ``step`` s; NaN: SUMO decides."""
         raise NotImplementedError
 
     def target_speed(self, time: float) -> FloatArray | None:

@@ -38,7 +38,11 @@ class OVM(Controller):
         stop_headway: float = 5.0,
         go_headway: float = 35.0,
     ) -> None:
-        require_positive(go_headway_less_stop_headway=go_headway - stop_headway)
+        require_positive(
+            max_acceleration=max_acceleration,
+            max_speed=max_speed,
+            go_headway_less_stop_headway=go_headway - stop_headway,
+        )
         self.alpha = alpha
         self.beta = beta
         self.max_acceleration = max_acceleration

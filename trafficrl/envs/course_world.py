@@ -30,7 +30,6 @@ class CourseWorld(World):
         self._directory = tempfile.TemporaryDirectory(prefix="trafficrl-")
         self._network = build_network(config.network, replicas)
         self.crossings = tuple(combinations(self._network.courses[0].crossings, 2))
-        self._loaded = False
         self._closed = self._network.courses[0].closed
         self._path_length: FloatArray = np.full(replicas, np.inf)
         self._lanes = np.tile(np.arange(self.n_vehicles) % config.network.lanes, replicas)

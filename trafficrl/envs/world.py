@@ -46,6 +46,14 @@ class World:
                 self._speed_limit[columns] = np.inf
         self.crossing_collisions = True  # whether contacts of vehicles that cross count
         self._simulation = SumoSimulation(config.simulation, vehicle_length=VEHICLE_LENGTH)
+        self._loaded = False  # whether SUMO has the network and every vType
+        warmup = config.warmup
+        self._warmup_driver = (
+            None if warmup is None else make_controller(warmup.controller, warmup.parameters)
+        )
+        others = [] if self._warmup_driver is None else [self._warmup_driver]
+        for controller in [*others, *(driver for driver, _ in self._drivers)]:
+            self.admit(controller)
         self._frozen: BoolArray = np.zeros(replicas, dtype=bool)
         self._driven_before: FloatArray = np.zeros(self.shape)  # m, in the warm-up
         self.states: VehicleStates  # from the first reset on
@@ -63,10 +71,26 @@ class World:
                 f"warmup: vehicles collided in each of {WARMUP_TRIES} tries "
                 "(less noise or fewer vehicles are needed)"
             )
-        for driver, _ in self._drivers:
+        for driver, columns in self._drivers:
             driver.reset(self.states, rng)
+            self.hand_over(driver, columns)
         self._aim(self.states)
         return self.states
+
+    def admit(self, controller: Controller) -> None:
+        """Make ready, before a reset, for a controller that ``hand_over`` will name after it."""
+        if controller.vehicle_type is not None:
+            self._simulation.admit(controller.vehicle_type)
+            self._loaded = False
+
+    def hand_over(self, controller: Controller, columns: IntArray) -> None:
+        """Until the next reset ``controller`` has these of the M vehicles, in every replica."""
+        first = self.n_vehicles * np.arange(self.replicas)[:, None]
+        vehicles = (first + columns).ravel()
+        if controller.vehicle_type is None:
+            self._simulation.take_back(vehicles)
+        else:
+            self._simulation.release(vehicles, controller.vehicle_type)
 
     def drive(self, acceleration: FloatArray) -> VehicleStates:
         """One step with the agents' accelerations (B, N) in m/s2."""
@@ -115,6 +139,10 @@ class World:
         driven = after.driven
         gained = (after.speed - before.speed) / self.step_length
         after.acceleration = np.where(driven, gained, 0.0)
+        # What SUMO decided stands for a command, which there was none of.
+        undecided = np.isnan(command)
+        after.commanded_speed = np.where(undecided, after.speed, command)
+        after.commanded_acceleration = np.where(undecided, after.acceleration, acceleration)
         after.overridden = driven & (np.abs(after.speed - command) > OVERRIDE_TOLERANCE)
         self._aim(after)
         if self._frozen.any():
@@ -124,15 +152,16 @@ class World:
 
     def _warm_up(self, rng: np.random.Generator) -> bool:
         """Drive the warm-up, if there is one; whether it went without a collision."""
-        warmup = self.config.warmup
-        if warmup is None:
+        warmup, driver = self.config.warmup, self._warmup_driver
+        if warmup is None or driver is None:
             return True
-        driver = make_controller(warmup.controller, warmup.parameters)
         driver.reset(self.states, rng)
+        self.hand_over(driver, np.arange(self.n_vehicles))
         for _ in range(round(warmup.duration_s / self.step_length)):
             states = self._advance(driver.acceleration(self.states, self.step_length))
             if states.collided.any():
                 return False
+        self._simulation.take_back(np.arange(self.replicas * self.n_vehicles))
         self._driven_before = self.states.distance
         self.states = replace(self.states, time=0.0, distance=np.zeros(self.shape))
         return True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,17 +27,22 @@ CONSTANT = "constant"
 NO_DRIVERS = frozenset({"lead"})
 
 
-class Driver(Protocol):
+class Driver:
     """Takes the agents of an environment through an episode."""
+
+    def prepare(self, env: ArrayEnv) -> None:
+        """Episodes of ``env`` are about to be driven: before its first reset."""
 
     def begin(self, env: ArrayEnv, rng: np.random.Generator) -> None:
         """An episode of ``env`` has begun."""
+        raise NotImplementedError
 
     def step(self, env: ArrayEnv, obs: NDArray[np.float32]) -> Step:
         """Drive one control interval."""
+        raise NotImplementedError
 
 
-class LearnedDriver:
+class LearnedDriver(Driver):
     """The deterministic policy of a trained run."""
 
     def __init__(self, run: RunDirectory, checkpoint: Path) -> None:
@@ -110,7 +115,7 @@ class LearnedDriver:
                 )
 
 
-class ConstantDriver:
+class ConstantDriver(Driver):
     """The same action for every agent at every step."""
 
     def __init__(self, value: float) -> None:
@@ -136,14 +141,18 @@ class ConstantDriver:
         return env.step(self._action)
 
 
-class ControllerDriver:
+class ControllerDriver(Driver):
     """A classical controller in every agent's place; the action's bounds do not bind it."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
 
+    def prepare(self, env: ArrayEnv) -> None:
+        env.world.admit(self._controller)
+
     def begin(self, env: ArrayEnv, rng: np.random.Generator) -> None:
         self._controller.reset(env.states, rng)
+        env.world.hand_over(self._controller, env.agents)
 
     def step(self, env: ArrayEnv, obs: NDArray[np.float32]) -> Step:
         return env.drive(self._controller)
@@ -153,12 +162,12 @@ def make_driver(text: str, checkpoint: str = "best") -> tuple[Driver, ScenarioCo
     """The driver that ``text`` names, and the scenario it was trained on, if it was.
 
     ``text`` is a run directory, ``constant:VALUE``, or a controller with
-    parameters such as ``idm`` or ``idm:noise=0.2``.
+    parameters such as ``idm``, ``idm:noise=0.2`` or ``sumo:IDM:accel=1.0,decel=1.5``.
     """
-    name, _, rest = text.partition(":")
+    drivers = sorted(set(CONTROLLERS) - NO_DRIVERS)
+    name, rest = _split(text, [CONSTANT, *drivers])
     if name == CONSTANT:
         return ConstantDriver(_number(text, rest)), None
-    drivers = sorted(set(CONTROLLERS) - NO_DRIVERS)
     if name in drivers:
         try:
             return ControllerDriver(make_controller(name, _parameters(text, rest))), None
@@ -175,6 +184,17 @@ def make_driver(text: str, checkpoint: str = "best") -> tuple[Driver, ScenarioCo
     if not file.exists():
         raise CheckpointError(f"{file}: no such checkpoint (try --checkpoint latest)")
     return LearnedDriver(run, file), run.scenario()
+
+
+def _split(text: str, names: Sequence[str]) -> tuple[str, str]:
+    """The one of ``names``, which may have a ':' in them, that ``text`` begins with, and the rest.
+
+    Both are empty where it is none of them.
+    """
+    for name in names:
+        if text == name or text.startswith(f"{name}:"):
+            return name, text[len(name) + 1 :]
+    return "", ""
 
 
 def _parameters(text: str, rest: str) -> dict[str, float]:

@@ -47,6 +47,7 @@ def run_episodes(
     recorder = EpisodeRecorder(env)
     summaries: list[EpisodeSummary] = []
     try:
+        driver.prepare(env)
         for index in range(episodes):
             rng = numpy_stream("evaluation", seed, index)
             obs = env.reset(rng)

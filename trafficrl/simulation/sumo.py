@@ -20,10 +20,13 @@ import numpy as np
 from trafficrl.config.scenario import SimulationConfig
 from trafficrl.errors import SimulationError, TrafficRLError
 from trafficrl.simulation.networks import BuiltNetwork, sumo_program
-from trafficrl.types import FloatArray, IntArray
+from trafficrl.simulation.sumo_types import SumoTypes
+from trafficrl.types import FloatArray, IntArray, VehicleType
 
 VEHICLE_TYPE = "car"
 UNBOUNDED_ACCELERATION = 50.0  # m/s2
+WHOLE_LAW = 31  # the speed mode with all of SUMO's checks
+NO_COMMAND = -1.0  # as a speed: SUMO decides
 LEADER_LOOK_AHEAD = 200.0  # m, where SUMO is asked for leaders
 INSIDE_JUNCTION = "junction"  # SUMO's name for a contact there, of whatever two vehicles
 _labels = itertools.count()
@@ -31,7 +34,7 @@ _in_process: weakref.ReferenceType[SumoSimulation] | None = None
 
 
 class SumoSimulation:
-    """A running SUMO with vehicles that are driven by commanded speeds.
+    """A running SUMO with vehicles that are driven by commanded speeds, or by its own models.
 
     The same calls go to libsumo (in process) or traci (a SUMO process of its
     own); both give bit-identical results.
@@ -44,6 +47,8 @@ class SumoSimulation:
         self._api: Any = None  # module libsumo, or a traci connection
         self._ids: list[str] = []
         self._network: BuiltNetwork | None = None
+        self._types = SumoTypes(config, vehicle_length)
+        self._released: set[int] = set()  # vehicles that SUMO drives by a model of its own
 
     # Life ------------------------------------------------------------------
 
@@ -70,6 +75,7 @@ class SumoSimulation:
         if self._api is not None:
             self._api.close()
             self._forget()
+        self._types.close()
 
     def _forget(self) -> None:
         global _in_process
@@ -114,8 +120,9 @@ class SumoSimulation:
             "no-warnings": "true",
             "duration-log.disable": "true",
         }
-        if network.additional_file is not None:
-            options["additional-files"] = str(network.additional_file.resolve())
+        files = [network.additional_file, self._types.write()]
+        if any(files):
+            options["additional-files"] = ",".join(str(file.resolve()) for file in files if file)
         return [word for key, value in options.items() for word in (f"--{key}", value)]
 
     def _define_vehicle_type(self) -> None:
@@ -131,6 +138,10 @@ class SumoSimulation:
         types.setSpeedDeviation(VEHICLE_TYPE, 0.0)
         # Commands are bounded by us; initial speeds may lie above that bound.
         types.setMaxSpeed(VEHICLE_TYPE, 2.0 * self.config.max_speed_mps)
+
+    def admit(self, vehicle_type: VehicleType) -> None:
+        """Have SUMO know a vType, for ``release``, from the next ``load`` on."""
+        self._types.add(vehicle_type)
 
     # Vehicles --------------------------------------------------------------
 
@@ -174,6 +185,7 @@ class SumoSimulation:
                 api.vehicle.setLaneChangeMode(vehicle, self.config.lane_change_mode)
             api.simulationStep()
         self._ids = list(ids)
+        self._released.clear()
         inserted = api.vehicle.getIDCount()
         if inserted != len(self._ids):
             raise SimulationError(
@@ -188,12 +200,36 @@ class SumoSimulation:
         if present:
             self._api.simulationStep()
 
+    def release(self, vehicles: IntArray, vehicle_type: VehicleType) -> None:
+        """Leave these vehicles to SUMO, its model of that vType and its whole law."""
+        name, vehicle = self._types.name(vehicle_type), self._api.vehicle
+        with _translated(f"handing vehicles to its model {vehicle_type['carFollowModel']}"):
+            for index in vehicles.tolist():
+                vehicle.setType(self._ids[index], name)
+                vehicle.setSpeedMode(self._ids[index], WHOLE_LAW)
+                vehicle.setSpeed(self._ids[index], NO_COMMAND)
+        self._released.update(vehicles.tolist())
+
+    def take_back(self, vehicles: IntArray) -> None:
+        """Drive those of these vehicles by commands again that were released."""
+        with _translated("taking vehicles back from its own models"):
+            for index in self._released.intersection(vehicles.tolist()):
+                self._api.vehicle.setType(self._ids[index], VEHICLE_TYPE)
+                self._api.vehicle.setSpeedMode(self._ids[index], self.config.speed_mode)
+        self._released.difference_update(vehicles.tolist())
+
     def step(self, speeds: FloatArray) -> None:
-        """Command ``speeds`` (V,) in m/s to all vehicles and simulate one step."""
+        """Command ``speeds`` (V,) in m/s to all vehicles and simulate one step.
+
+        NaN commands nothing, which is for released vehicles alone.
+        """
         set_speed = self._api.vehicle.setSpeed
         with _translated("a simulation step"):
-            for vehicle, speed in zip(self._ids, speeds.tolist(), strict=True):
-                set_speed(vehicle, speed)
+            for index, (vehicle, speed) in enumerate(zip(self._ids, speeds.tolist(), strict=True)):
+                if speed == speed:
+                    set_speed(vehicle, speed)
+                elif index not in self._released:
+                    raise SimulationError(f"{vehicle}: its commanded speed is not a number")
             self._api.simulationStep()
 
     def read(self) -> tuple[FloatArray, FloatArray]:

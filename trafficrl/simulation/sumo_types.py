@@ -1,0 +1,64 @@
+"""vTypes of SUMO's own car-following models, which SUMO takes from a file alone."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from trafficrl.config.scenario import SimulationConfig
+from trafficrl.errors import SimulationError
+from trafficrl.simulation import xmlfiles
+from trafficrl.types import VehicleType
+
+
+class SumoTypes:
+    """The vTypes that a simulation may need, and the file that it loads them from."""
+
+    def __init__(self, config: SimulationConfig, vehicle_length: float) -> None:
+        self._scenario: VehicleType = {
+            "length": vehicle_length,
+            "minGap": config.min_gap_m,
+            "tau": config.time_headway_s,
+            "maxSpeed": config.max_speed_mps,
+            "sigma": 0.0,
+            "speedFactor": 1.0,
+            "speedDev": 0.0,
+        }
+        self._types: list[VehicleType] = []
+        self._written = 0
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def add(self, vehicle_type: VehicleType) -> None:
+        """Write it too, from the next time on."""
+        if vehicle_type not in self._types:
+            self._types.append(vehicle_type)
+
+    def name(self, vehicle_type: VehicleType) -> str:
+        """Its id in SUMO; ``SimulationError`` where SUMO has not loaded it."""
+        if vehicle_type not in self._types[: self._written]:
+            model = vehicle_type["carFollowModel"]
+            raise SimulationError(
+                f"SUMO has not loaded the vType of its model {model} (admit it before the reset)"
+            )
+        return f"sumo{self._types.index(vehicle_type)}"
+
+    def write(self) -> Path | None:
+        """The file with all of them, which ``close`` removes; None where there are none."""
+        self._written = len(self._types)
+        if not self._types:
+            return None
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="trafficrl-")
+        root = xmlfiles.Element("additional")
+        for vehicle_type in self._types:
+            attributes = {"id": self.name(vehicle_type), **self._scenario, **vehicle_type}
+            xmlfiles.add(root, "vType", attributes)
+        path = Path(self._folder.name) / "types.add.xml"
+        path.write_text(xmlfiles.text(root))
+        return path
+
+    def close(self) -> None:
+        """Remove the file."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
