@@ -14,7 +14,8 @@ import numpy as np
 from trafficrl.controllers.ovm import optimal_velocity
 from trafficrl.registry import Registry
 from trafficrl.terms.conflicts import conflict_neighbours, distance_to_crossing
-from trafficrl.terms.traits import NEEDS_LEAD, WRAPS
+from trafficrl.terms.gaps import allowed_speed
+from trafficrl.terms.traits import NEEDS_LEAD, OWN_NETWORK, WRAPS
 from trafficrl.types import VEHICLE_LENGTH, FloatArray, VehicleStates, take
 
 MAX_HEADWAY = 100.0  # m
@@ -72,6 +73,18 @@ def headway_difference(states: VehicleStates) -> FloatArray:
     return np.where(np.isfinite(difference), difference, 0.0)
 
 
+@FEATURES.register("gap_speed_error")
+def gap_speed_error(
+    states: VehicleStates, *, min_gap_m: float = 2.0, time_gap_s: float = 1.0, max_mps: float = 30.0
+) -> FloatArray:
+    """V - v with the speed V = (h - min gap) / time gap, within [0, max], of the gap h, m/s.
+
+    That to the leader, or to who arrives at the crossing before, whichever is smaller.
+    """
+    allowed = allowed_speed(states, min_gap=min_gap_m, time_gap=time_gap_s, highest=max_mps)
+    return allowed - states.speed
+
+
 @FEATURES.register("crossing_distance")
 def crossing_distance(states: VehicleStates) -> FloatArray:
     """Distance still to go to the next crossing, m."""
@@ -110,7 +123,7 @@ def conflict_follower_relative_speed(states: VehicleStates) -> FloatArray:
     return np.nan_to_num(states.speed - other)
 
 
-@FEATURES.register("position_over_length", WRAPS)
+@FEATURES.register("position_over_length", WRAPS, OWN_NETWORK)
 def position_over_length(states: VehicleStates) -> FloatArray:
     """Position along the loop over its length, in [0, 1); 0 on an open road.
 

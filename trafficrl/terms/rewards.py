@@ -12,6 +12,7 @@ import numpy as np
 
 from trafficrl.registry import Registry
 from trafficrl.terms.conflicts import conflict_neighbours, distance_to_crossing
+from trafficrl.terms.gaps import allowed_speed
 from trafficrl.terms.traits import NEEDS_LEAD
 from trafficrl.types import VEHICLE_LENGTH, FloatArray, VehicleStates
 
@@ -96,8 +97,7 @@ def squared_gap_speed_error(
 
     That to the leader, or to who arrives at the crossing before, whichever is smaller.
     """
-    gap = np.minimum(states.headway, conflict_neighbours(states).leader_gap - VEHICLE_LENGTH)
-    allowed = np.clip((gap - min_gap_m) / time_gap_s, 0.0, max_mps)
+    allowed = allowed_speed(states, min_gap=min_gap_m, time_gap=time_gap_s, highest=max_mps)
     return np.square(states.speed - allowed)
 
 
