@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from trafficrl.config import ScenarioConfig
+    from trafficrl.evaluation.dealing import Assignment
+    from trafficrl.evaluation.learned import LearnedDriver
 
 
 @click.command()
@@ -22,6 +27,11 @@ import click
 )
 @click.option(
     "--checkpoint", type=click.Choice(["best", "latest"]), default="best", show_default=True
+)
+@click.option(
+    "--assign",
+    type=click.Choice(["shared", "slot", "position"]),
+    help="How a run's policies are dealt to the vehicles  [default: shared, or by position]",
 )
 @click.option(
     "--set",
@@ -43,6 +53,7 @@ def evaluate(
     episodes: int,
     seed: int,
     checkpoint: str,
+    assign: Assignment | None,
     overrides: tuple[str, ...],
     json_file: Path | None,
 ) -> None:
@@ -50,17 +61,22 @@ def evaluate(
 
     VALUE is an acceleration in m/s2, or the index of a choice. Controllers take
     parameters: idm:noise=0.2, sumo:IDM:accel=1.0. All but run directories need --scenario.
+
+    A run drives another scenario with its own observation, action, graph and
+    control interval; --set changes what it drives in.
     """
     from trafficrl.config import load_scenario
+    from trafficrl.evaluation.carry import scenario_to_drive
     from trafficrl.evaluation.drivers import make_driver
     from trafficrl.evaluation.evaluate import report, run_episodes
+    from trafficrl.evaluation.learned import LearnedDriver
     from trafficrl.training.run_directory import RunDirectory
 
-    driver, trained_on = make_driver(run, checkpoint)
-    if scenario is not None:
+    driver, trained_on = make_driver(run, checkpoint, assign)
+    if trained_on is not None:
+        config = scenario_to_drive(trained_on, scenario or trained_on, overrides)
+    elif scenario is not None:
         config = load_scenario(scenario, overrides)
-    elif trained_on is not None:
-        config = load_scenario(trained_on, overrides)
     else:
         raise click.UsageError(f"'{run}' needs a --scenario to drive in")
     if json_file is not None:
@@ -69,9 +85,22 @@ def evaluate(
     # A folder of runs stands for its newest one: say which.
     name = run if trained_on is None else str(RunDirectory.open(Path(run)).path)
     result = report(name, config, summaries, seed=seed, overrides=overrides)
+    if isinstance(driver, LearnedDriver):
+        result["assign"] = driver.assign
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     _print(result)
+    if isinstance(driver, LearnedDriver):
+        _print_deal(driver, config)
+
+
+def _print_deal(driver: LearnedDriver, config: ScenarioConfig) -> None:
+    """Who drives."""
+    if driver.assign == "shared":
+        policies = "one shared policy"
+    else:
+        policies = f"{driver.policies} policies by {driver.assign}"
+    click.echo(f"{policies} for {config.n_agents} learned vehicles")
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -458,6 +458,18 @@ def test_stacked_neighbourhoods_are_each_replicas_own() -> None:
     assert padded_neighbourhoods(graphs, k=1, max_neighbours=2).index.shape == (2, 3, 3)
 
 
+def test_a_neighbourhood_of_another_width_has_the_first_slots_or_nobody_more() -> None:
+    near = order_graph(np.array([-1, 0, 1])).neighbourhood(1)  # own, ahead, behind
+    assert near.of_width(2).index.tolist() == [[0, 0], [1, 0], [2, 1]]
+    assert near.of_width(2).mask.tolist() == [[True, False], [True, True], [True, True]]
+    wide = near.of_width(5)
+    assert wide.index.tolist() == [[0, 0, 1, 0, 0], [1, 0, 2, 1, 1], [2, 1, 2, 2, 2]]
+    np.testing.assert_array_equal(wide.mask[:, :3], near.mask)
+    assert not wide.mask[:, 3:].any()
+    several = padded_neighbourhoods([order_graph(ring_leader(3))] * 2, k=1)
+    assert several.of_width(7).index.shape == (2, 3, 7)
+
+
 @settings(max_examples=60, deadline=None)
 @given(random_graphs(), st.integers(0, 13), st.none() | st.integers(1, 4))
 def test_padding_leaves_room_for_every_neighbour_there_may_be(

@@ -38,6 +38,14 @@ class Neighbourhood:
     index: IntArray
     mask: BoolArray
 
+    def of_width(self, k: int) -> Neighbourhood:
+        """The first ``k`` slots; those that there are not are nobody's."""
+        missing = max(0, k - self.index.shape[-1])
+        slots = np.where(self.mask, self.index, -1)[..., :k]
+        return _neighbourhood(
+            np.concatenate([slots, np.full((*slots.shape[:-1], missing), -1)], axis=-1)
+        )
+
 
 class VehicleGraph:
     """Undirected graph over the N learning agents of one replica.

@@ -73,6 +73,21 @@ def test_a_run_drives_another_network(tmp_path: Path, trained: Path) -> None:
     assert longer["scenario"] == "ring"
 
 
+@pytest.mark.parametrize("assign", [[], ["--assign", "slot"]])
+def test_a_run_drives_another_scenario_and_says_who_drives(
+    tmp_path: Path, trained: Path, capfd: pytest.CaptureFixture[str], assign: list[str]
+) -> None:
+    short = ["--set", "episode.steps=40", "--episodes", "1"]
+    result = figures(tmp_path, trained, "--scenario", "figure_eight", *short, *assign)
+    way = assign[-1] if assign else "position"
+    assert (result["scenario"], result["assign"], result["episode_steps"]) == (
+        "figure_eight",
+        way,
+        40.0,
+    )
+    assert f"6 policies by {way} for 14 learned vehicles" in capfd.readouterr().out
+
+
 def test_standing_still_and_a_constant_acceleration(tmp_path: Path, trained: Path) -> None:
     scenario = ["--scenario", trained / "scenario.yaml", "--episodes", "2"]
     still = figures(tmp_path, "constant:0", *scenario)
@@ -201,16 +216,22 @@ def test_a_file_of_another_program_is_refused_without_warnings(
 
 
 @pytest.mark.parametrize(
-    ("override", "what"),
-    [
-        ("vehicles.0.count=7", "number of learned vehicles"),
-        ("observation.0.scale=11", "observation"),
-        ("action.max_mps2=2.0", "action"),
-        ("graph.max_neighbours=1", "graph"),
-    ],
+    "override", ["observation.0.scale=11", "action.max_mps2=2.0", "graph.max_neighbours=1"]
 )
-def test_a_run_drives_only_what_it_was_made_for(
-    trained: Path, refused, override: str, what: str
-) -> None:
+def test_a_run_keeps_what_is_its_controllers(trained: Path, refused, override: str) -> None:
     error = refused("evaluate", trained, "--set", override, "--episodes", "1")
-    assert f"its {what} is not that of 'ring'" in error
+    assert f"--set {override.partition('=')[0]}: is the controller's" in error
+
+
+def test_features_that_do_not_travel_are_named(tmp_path: Path, small: list[str], refused) -> None:
+    placed = ["--set", "observation=[{feature: position_over_length}]", "--total-steps", "80"]
+    run = tmp_path / "run"
+    assert main(["train", "ring", *small, *placed, "--output", str(run)]) == 0
+    error = refused("evaluate", run, "--scenario", "figure_eight", "--episodes", "1")
+    assert "'position_over_length' depends on the network" in error and "headway" in error
+
+
+def test_one_policy_for_all_must_be_the_runs(trained: Path, refused) -> None:
+    error = refused("evaluate", trained, "--assign", "shared")
+    assert "--assign shared: each of its 6 vehicles has learned a policy of its own" in error
+    assert "idm: --assign" in refused("evaluate", "idm", "--scenario", "ring", "--assign", "slot")

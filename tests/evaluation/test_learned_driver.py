@@ -1,4 +1,4 @@
-"""A trained run drives other numbers of vehicles where its agents share their weights."""
+"""A trained run drives other vehicles, on other roads, by the policies that it has learned."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from trafficrl.algorithms import ALGORITHMS
 from trafficrl.config import ScenarioConfig
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import CheckpointError, TrafficRLError
-from trafficrl.evaluation.drivers import make_driver
+from trafficrl.evaluation.carry import carry
+from trafficrl.evaluation.dealing import Assignment
+from trafficrl.evaluation.drivers import Driver, make_driver
 from trafficrl.evaluation.evaluate import run_episodes
 from trafficrl.training.checkpoint import load_checkpoint, save_checkpoint
 from trafficrl.training.links import LinkTracker
@@ -116,40 +118,168 @@ def test_critics_of_another_width_are_no_obstacle(trained) -> None:
     assert episode.steps == 60
 
 
-def test_own_weights_drive_their_own_number_alone(trained) -> None:
-    run = trained(*SHORT, "algorithms.dppo.rollout_steps=60")
-    driver = make_driver(str(run), "latest")[0]
-    assert len(run_episodes(driver, ring_of(run, 22), episodes=1)) == 1
-    with pytest.raises(TrafficRLError, match="its number of learned vehicles is not that of"):
-        run_episodes(driver, ring_of(run, 15), episodes=1)
+def commanded(driver: Driver, config: ScenarioConfig) -> tuple[np.ndarray, np.ndarray]:
+    """What the learned vehicles observe at first and what they are told, (N, O) and (N,)."""
+    with closing(ArrayEnv(config, seed=0)) as env:
+        obs = env.reset()
+        driver.begin(env, np.random.default_rng(0))
+        driver.step(env, obs)
+        return obs[0], env.states.commanded_acceleration[0, env.agents].copy()
 
 
-def test_shared_weights_still_need_their_observation_and_graph(trained) -> None:
+@pytest.fixture(scope="module")
+def told_apart(trained, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run of 22 vehicles, of which agent i always commands (i - 11) / 20 m/s2."""
+    run = RunDirectory.open(trained(*SHORT, "training.algorithm=dppo", "warmup=null"))
+    copy = RunDirectory(tmp_path_factory.mktemp("apart") / "run").create(run.scenario(), {})
+    content = load_checkpoint(run.latest)
+    initial = np.arctanh(run.scenario().algorithms.dppo.initial_action_mean)
+    policy = content["learner"]["policy"]
+    *_, last = (key for key in policy if key.endswith("weight"))
+    policy[last].zero_()
+    wanted = torch.from_numpy(np.arctanh((np.arange(22) - 11) / 20) - initial)
+    policy[last.replace("weight", "bias")].copy_(wanted[:, None, None])
+    save_checkpoint(copy.latest, content)
+    return copy
+
+
+def drive(run: RunDirectory, assign: Assignment | None = None) -> Driver:
+    return make_driver(str(run.path), "latest", assign)[0]
+
+
+@pytest.mark.parametrize(
+    ("assign", "vehicles", "expected"),
+    [
+        (None, 22, range(22)),
+        ("slot", 22, range(22)),
+        (None, 8, [0, 3, 6, 9, 12, 15, 18, 21]),
+        ("position", 4, [0, 7, 14, 21]),
+        ("slot", 4, [0, 1, 2, 3]),
+        ("slot", 25, [*range(22), 0, 1, 2]),
+    ],
+)
+def test_own_weights_are_dealt_to_any_number(told_apart, assign, vehicles, expected) -> None:
+    config = ring_of(told_apart.path, vehicles, "network.length_m=400")
+    _, command = commanded(drive(told_apart, assign), config)
+    np.testing.assert_allclose(command, (np.array(expected) - 11) / 20, atol=1e-6)
+
+
+def test_human_drivers_are_dealt_none(told_apart) -> None:
+    """Learned vehicles 0, 2 and 3 of five are first, middle and last."""
+    mixed = "[{controller: learned}, {controller: idm}, {controller: learned, count: 2}]"
+    _, command = commanded(
+        drive(told_apart), load_scenario(ring_of(told_apart.path, 4), [f"vehicles={mixed}"])
+    )
+    np.testing.assert_allclose(command, [-11 / 20, -1 / 20, 10 / 20], atol=1e-6)  # 10.5 to 10
+
+
+def test_where_lanes_decide_who_follows_whom_leaders_are_counted(told_apart) -> None:
+    """On two lanes side by side vehicles i and i + 1 have the same number of leaders."""
+    road = load_scenario(
+        "catchup",
+        [
+            "vehicles=[{controller: learned, count: 6}]",
+            "network.lanes=2",
+            "observation=[{feature: speed}]",
+            "reward.terms=[{term: squared_acceleration, weight: -1}]",
+        ],
+    )
+    config = carry(told_apart.scenario(), road)
+    _, command = commanded(drive(told_apart), config)
+    expected = (np.array([0, 0, 1, 1, 2, 2]) - 11) / 20
+    np.testing.assert_allclose(command, expected, atol=1e-6)
+
+
+def test_one_policy_for_all_must_have_been_learned_as_one(told_apart, trained) -> None:
+    with pytest.raises(TrafficRLError, match="--assign shared: each of its 22 vehicles") as caught:
+        drive(told_apart, "shared")
+    assert "\n" not in str(caught.value)
+    run = RunDirectory.open(trained(*overrides("dppo")))
+    config = ring_of(run.path, 5)
+    ways: list[Assignment | None] = [None, "shared", "slot", "position"]
+    told = [commanded(drive(run, assign), config)[1] for assign in ways]
+    assert all(np.array_equal(one, told[0]) for one in told)
+
+
+def test_a_deal_is_of_a_runs_policies(told_apart) -> None:
+    with pytest.raises(TrafficRLError, match="idm: --assign"):
+        make_driver("idm", assign="slot")
+
+
+def test_what_is_not_the_runs_scenario_must_be_carried_to(trained) -> None:
     run = trained(*overrides("dppo"))
     driver = make_driver(str(run), "latest")[0]
-    for change, what in (("observation.0.scale=11", "observation"), ("graph.range_m=9", "graph")):
+    for change, what in (
+        ("observation.0.scale=11", "observation"),
+        ("graph.range_m=9", "graph"),
+        ("episode.control_interval_s=0.1", "control interval"),
+    ):
+        other = ring_of(run, 15, change)
         with pytest.raises(TrafficRLError, match=f"its {what} is not that of 'ring'"):
-            run_episodes(driver, ring_of(run, 15, change), episodes=1)
+            run_episodes(driver, other, episodes=1)
+        assert len(run_episodes(driver, carry(ring_of(run, 22), other), episodes=1)) == 1
 
 
-def test_a_policy_that_would_hear_more_or_fewer_is_refused(trained) -> None:
+@pytest.mark.parametrize("other", ["figure_eight", "catchup", "ring_free"])
+def test_a_run_of_the_ring_drives_other_tasks(trained, other: str) -> None:
+    run = trained(*overrides("dppo"))
+    driver, own = make_driver(str(run), "latest")
+    assert own is not None
+    config = carry(own, load_scenario(other, ["episode.steps=40"]))
+    first, again = (run_episodes(driver, config, episodes=1) for _ in range(2))
+    assert first == again and first[0].steps == 40
+
+
+def test_a_platoon_drives_on_the_ring_what_it_can_observe_there(trained) -> None:
+    seen = "observation=[{feature: relative_speed}, {feature: optimal_velocity_error}]"
+    run = trained(*overrides("dppo"), "action={kind: ovm_gains, gains: [[0, 0], [1, 1]]}", seen)
+    driver, own = make_driver(str(run), "latest")
+    assert own is not None
+    (episode,) = run_episodes(driver, carry(own, load_scenario("ring", SHORT)), episodes=1)
+    assert episode.steps == 60
+
+
+@pytest.mark.parametrize("vehicles", [1, 2])
+def test_a_policy_hears_nobody_where_there_is_nobody(trained, vehicles: int) -> None:
     """With two vehicles on the ring, leader and follower are one."""
     run = trained(*overrides("dppo"))
-    with pytest.raises(TrafficRLError, match="up to 1 vehicles there, and up to 2 in 'ring'"):
-        run_episodes(make_driver(str(run), "latest")[0], ring_of(run, 2), episodes=1)
+    config, driver = ring_of(run, vehicles), drive(RunDirectory.open(run))
+    obs, command = commanded(driver, config)
+    learner = load_checkpoint(run / "latest.pt")["learner"]
+    algorithm = make_algorithm("dppo", *_world_of(ring_of(run, 22)), seed=9)
+    algorithm.policy.load_state_dict(learner["policy"])
+    inputs = torch.zeros(vehicles, 1, 3 * obs.shape[-1])
+    inputs[..., : obs.shape[-1]] = torch.from_numpy(obs)[:, None]
+    if vehicles == 2:
+        gain = algorithm.encoder._gain
+        ahead = (torch.from_numpy(obs).flip(0) - torch.from_numpy(obs)) * gain
+        inputs[:, 0, obs.shape[-1] : 2 * obs.shape[-1]] = ahead
+    expected = algorithm.policy.mode(inputs)[:, 0, 0].detach().numpy()
+    np.testing.assert_allclose(command, expected.clip(-1, 1), atol=1e-6)
+
+
+def _world_of(config: ScenarioConfig) -> tuple[ScenarioConfig, ArrayEnv]:
+    with closing(ArrayEnv(config)) as env:
+        env.reset()
+        return config, env
 
 
 @pytest.mark.parametrize("limit", [None, 4])
-def test_in_a_graph_by_range_a_limit_makes_neighbourhoods_alike(trained, limit: int | None) -> None:
+@pytest.mark.parametrize("vehicles", [3, 30])
+def test_neighbours_by_range_are_as_many_as_in_the_training(
+    trained, vehicles: int, limit: int | None
+) -> None:
     by_range = ["graph.range_m=30.0", f"graph.max_neighbours={limit or 'null'}"]
     run = trained(*overrides("dppo"), *by_range)
-    driver, config = make_driver(str(run), "latest")[0], ring_of(run, 15)
-    if limit is None:
-        with pytest.raises(TrafficRLError, match=r"graph\.max_neighbours") as caught:
-            run_episodes(driver, config, episodes=1)
-        assert "\n" not in str(caught.value)
-    else:
-        assert len(run_episodes(driver, config, episodes=1)) == 1
+    config = ring_of(run, vehicles, "network.length_m=300")
+    assert len(run_episodes(drive(RunDirectory.open(run)), config, episodes=1)) == 1
+
+
+def test_memory_is_the_vehicles_own_and_begins_empty(trained) -> None:
+    run = trained(*overrides("ic3net"))
+    config, driver = ring_of(run, 5), drive(RunDirectory.open(run))
+    first, again = (run_episodes(driver, config, episodes=1) for _ in range(2))
+    assert first == again
 
 
 def test_a_checkpoint_that_does_not_say_its_shape_is_refused(trained, tmp_path: Path) -> None:

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trafficrl.nn.stacked import StackedLinear, StackedMLP, neighbourhood_values, per_set
+from trafficrl.nn.stacked import (
+    StackedLinear,
+    StackedMLP,
+    neighbourhood_values,
+    per_set,
+    picked,
+)
 
 AGENTS, SAMPLES, INPUTS, OUTPUTS = 3, 7, 5, 2
 
@@ -161,3 +167,22 @@ def test_what_lies_outside_the_neighbourhood_never_reaches_the_result(
     assert found[:, [0, 2]].isfinite().all() and found[:, 1, 0].isnan().all()
     found[:, [0, 2]].sum().backward()
     assert torch.equal(values.grad, torch.tensor([1.0, 0.0, 1.0])[:, None].expand(2, 3, 1))
+
+
+def test_picked_sets_are_copies_in_the_order_asked_for() -> None:
+    network = stacked()
+    chosen = picked(network, torch.tensor([2, 0, 2, 1]))
+    x = torch.randn(4, SAMPLES, INPUTS, generator=generator(1))
+    each = separate(network)
+    expected = torch.stack([each[i](x[k]) for k, i in enumerate([2, 0, 2, 1])])
+    torch.testing.assert_close(chosen(x), expected)
+    assert not chosen(x).requires_grad and network(x[:3]).requires_grad
+    with torch.no_grad():
+        network.layers[0].weight.zero_()
+    torch.testing.assert_close(chosen(x), expected)
+
+
+def test_one_set_that_all_share_is_picked_as_it_is() -> None:
+    layer = StackedLinear(1, INPUTS, OUTPUTS, gain=1.0, generator=generator())
+    x = torch.randn(6, SAMPLES, INPUTS, generator=generator(1))
+    assert torch.equal(picked(layer, torch.zeros(6, dtype=torch.int64))(x), layer(x))

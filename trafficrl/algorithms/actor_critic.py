@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trafficrl.algorithms.advantages import bootstrapped_returns, gae, neighbourhood_sum
-from trafficrl.algorithms.base import AgentSpec, Decision, Saved
+from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved
 from trafficrl.algorithms.rollout import Links, Rollout, at_steps
 from trafficrl.config.algorithms import ActorCriticSettings
 from trafficrl.nn.encoding import ObsEncoder
@@ -20,7 +20,7 @@ from trafficrl.nn.stacked import StackedMLP, per_set
 Batch = dict[str, Tensor]  # agent-first, (N, S, ...)
 
 
-class ActorCritic(Saved):
+class ActorCritic(Policies, Saved):
     """Policies pi_i(a_i | s over 1 hop), critics V_i(s over kappa hops), and what they learn from.
 
     All agents are computed at once on stacked weights; sums over agents keep

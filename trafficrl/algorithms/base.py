@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from trafficrl.nn.encoding import FeatureSpec
+from trafficrl.nn.stacked import picked
 
 if TYPE_CHECKING:
     from trafficrl.algorithms.rollout import Links, Rollout
@@ -65,6 +67,19 @@ class Streams:
             getattr(self, name).set_state(state[name])
 
 
+class Policies:
+    """Has the policies of all agents, and whatever else acts, as stacked modules."""
+
+    acting: tuple[str, ...] = ("policy",)  # names of those attributes
+
+    def actor(self, policies: Tensor) -> Self:
+        """As ``Algorithm.actor``; what else there is stays the original's."""
+        one = copy.copy(self)
+        for name in self.acting:
+            setattr(one, name, picked(getattr(self, name), policies))
+        return one
+
+
 class Saved:
     """State of an object that consists of named parts, each with a state of its own."""
 
@@ -81,16 +96,27 @@ class Saved:
             part.load_state_dict(state[name])
 
 
-class Algorithm(Protocol):
-    """Acts for all agents and learns from rollouts."""
+class Actor(Protocol):
+    """Acts for all agents."""
 
-    value_hops: int  # kappa
     memory_width: int  # M, numbers that an agent keeps from step to step, 0 at the start
 
     def act(
         self, obs: Tensor, links: Links, memory: Tensor, generator: torch.Generator | None
     ) -> Decision:
         """Actions for obs (B, N, O); the most probable ones without a generator."""
+
+
+class Algorithm(Actor, Protocol):
+    """Acts for all agents and learns from rollouts."""
+
+    value_hops: int  # kappa
+
+    def actor(self, policies: Tensor) -> Actor:
+        """Acts for V vehicles, each by the policy of that one of the agents ``policies`` (V,).
+
+        Weights that are shared serve any number. It neither learns nor is what it came from.
+        """
 
     def update(self, rollout: Rollout, streams: Streams, progress: float) -> dict[str, float]:
         """Learn from a rollout; ``progress`` in [0, 1] is the part of training that is over."""
@@ -102,16 +128,13 @@ class Algorithm(Protocol):
         """Take over a saved state."""
 
 
-class ModelBased(Protocol):
+class ModelBased(Actor, Protocol):
     """What DMPO needs of the algorithm that it feeds with imagined data."""
 
     value_hops: int
-    memory_width: int
 
-    def act(
-        self, obs: Tensor, links: Links, memory: Tensor, generator: torch.Generator | None
-    ) -> Decision:
-        """As ``Algorithm.act``."""
+    def actor(self, policies: Tensor) -> Actor:
+        """As ``Algorithm.actor``."""
 
     def remember(self, rollout: Rollout, streams: Streams) -> None:
         """Take in real data."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trafficrl.algorithms.base import AgentSpec, Decision, ModelBased, Streams
+from trafficrl.algorithms.base import Actor, AgentSpec, Decision, ModelBased, Streams
 from trafficrl.algorithms.dppo import DPPO
 from trafficrl.algorithms.dsac import DSAC
 from trafficrl.algorithms.dynamics import DynamicsLearner
@@ -52,6 +52,10 @@ class DMPO:
     ) -> Decision:
         """The base's policies, on 1-hop observations."""
         return self.base.act(obs, links, memory, generator)
+
+    def actor(self, policies: Tensor) -> Actor:
+        """The base's policies of those agents (V,), without critics and models."""
+        return self.base.actor(policies)
 
     def update(self, rollout: Rollout, streams: Streams, progress: float) -> dict[str, float]:
         """One iteration of Algorithm 1 after the real rollout."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from trafficrl.algorithms.actor_critic import decide
 from trafficrl.algorithms.advantages import neighbourhood_sum
-from trafficrl.algorithms.base import AgentSpec, Decision, Saved, Streams
+from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved, Streams
 from trafficrl.algorithms.experience import Experience
 from trafficrl.algorithms.rollout import Links, Rollout, at_steps
 from trafficrl.config.algorithms import SACBase, SACSettings
@@ -30,7 +30,7 @@ from trafficrl.nn.stacked import StackedMLP, neighbourhood_values, per_set
 SCALE_DECAY = 0.9  # of the rewards' running spread, per rollout
 
 
-class DSAC(Saved):
+class DSAC(Policies, Saved):
     """Policies, twin critics and temperatures. Implements ``Algorithm`` and ``ModelBased``."""
 
     memory_width = 0

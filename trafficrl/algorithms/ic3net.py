@@ -26,7 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from trafficrl.algorithms.actor_critic import agent_first, make_policy, standardized
 from trafficrl.algorithms.advantages import bootstrapped_returns, gae
-from trafficrl.algorithms.base import AgentSpec, Decision, Saved, Streams
+from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved, Streams
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import IC3NetSettings
 from trafficrl.nn.encoding import ObsEncoder
@@ -75,8 +75,10 @@ class CommunicatingLSTM(nn.Module):
         return (found[:, :, 1:].sum(2) / neighbours).transpose(0, 1)
 
 
-class IC3Net(Saved):
+class IC3Net(Policies, Saved):
     """Recurrent agents, their gates and their update. Implements ``Algorithm``."""
+
+    acting = ("net", "policy", "gate")
 
     def __init__(
         self, spec: AgentSpec, settings: IC3NetSettings, *, generator: torch.Generator, device: str

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from trafficrl.config.scenario import (
     FigureEightNetwork,
+    NetworkConfig,
     PlatoonStart,
     RingNetwork,
     RoadNetwork,
@@ -61,6 +62,16 @@ def path_length(network: RingNetwork | FigureEightNetwork) -> float:
     return network.length_m
 
 
+def has_crossing(network: NetworkConfig) -> bool:
+    """Whether the vehicles' course crosses itself."""
+    return isinstance(network, FigureEightNetwork)
+
+
+def has_lead(config: ScenarioConfig) -> bool:
+    """Whether a scripted lead drives in front."""
+    return any(group.controller == LEAD for group in config.vehicles)
+
+
 def _check_times(config: ScenarioConfig) -> Iterator[Problem]:
     step, interval = config.simulation.step_s, config.episode.control_interval_s
     milliseconds = 1000 * step
@@ -105,7 +116,7 @@ def _check_controller(
 
 def _check_terms(config: ScenarioConfig) -> Iterator[Problem]:
     """Some features and terms compare with the profile of a scripted lead."""
-    if any(group.controller == LEAD for group in config.vehicles):
+    if has_lead(config):
         return
     listed = [
         (("observation", index), item.feature, FEATURES)
@@ -149,8 +160,7 @@ def _check_room(config: ScenarioConfig) -> Iterator[Problem]:
 
 
 def _check_graph(config: ScenarioConfig) -> Iterator[Problem]:
-    crosses = isinstance(config.network, FigureEightNetwork)
-    if config.graph.conflict_distance_m is not None and not crosses:
+    if config.graph.conflict_distance_m is not None and not has_crossing(config.network):
         yield (
             ("graph", "conflict_distance_m"),
             f"a {_name(config.network.kind)} has no crossing (leave it out)",

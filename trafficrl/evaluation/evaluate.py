@@ -9,7 +9,7 @@ import numpy as np
 
 from trafficrl.config import ScenarioConfig
 from trafficrl.envs.array_env import ArrayEnv
-from trafficrl.evaluation.drivers import Driver
+from trafficrl.evaluation.driver import Driver
 from trafficrl.evaluation.statistics import bootstrap_interval
 from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
 from trafficrl.training.seeding import numpy_stream

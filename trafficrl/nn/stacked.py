@@ -8,10 +8,14 @@ agents share it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Stacked = TypeVar("Stacked", bound=nn.Module)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -95,3 +99,16 @@ def slots_first(x: Tensor) -> Tensor:
 def per_set(values: Tensor, sets: int) -> Tensor:
     """Means over the agents of each set of weights: (N, ...) to (sets, ...)."""
     return values.reshape(sets, -1, *values.shape[1:]).mean(1)
+
+
+def picked(module: Stacked, sets: Tensor) -> Stacked:
+    """A copy of ``module`` that holds the weights of ``sets`` (M,), to act with, not to learn.
+
+    Every parameter and buffer of the module has one entry a set. One set that
+    all share stays one, as it serves any number.
+    """
+    taken = copy.deepcopy(module).requires_grad_(False)
+    for values in (*taken.parameters(), *taken.buffers()):
+        if len(values) > 1:
+            values.data = values.data[sets]
+    return taken

@@ -16,12 +16,15 @@ class LinkTracker:
 
     Where the order of the vehicles fixes the graph they are (N, K), once for
     all replicas; else (B, N, K) with room for every neighbour there may be. An
-    agent that is not there hears nobody, not even itself.
+    agent that is not there hears nobody, not even itself. A ``policy_width`` makes
+    the policies' K that of another graph, as slots mean the same in all: the first
+    so many, and nobody in those that this one lacks.
     """
 
-    def __init__(self, env: ArrayEnv, value_hops: int) -> None:
+    def __init__(self, env: ArrayEnv, value_hops: int, *, policy_width: int | None = None) -> None:
         self.env = env
         self.value_hops = value_hops
+        self.policy_width = policy_width
         self.changes = not is_static(env.config.graph) or not env.config.network.fixed_order
         self._graphs: list[VehicleGraph] = []
         self._links: Links | None = None
@@ -51,6 +54,8 @@ class LinkTracker:
         else:
             policy = padded_neighbourhoods(graphs, POLICY_HOPS, near)
             value = padded_neighbourhoods(graphs, self.value_hops)
+        if self.policy_width is not None:
+            policy = policy.of_width(self.policy_width)
         return Links(_tensors(policy), _tensors(value))
 
 

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from trafficrl.algorithms import ALGORITHMS, AgentSpec, Algorithm
 from trafficrl.config import ScenarioConfig
 from trafficrl.config.scenario import FeatureConfig
+from trafficrl.envs.actions import make_actions
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import TrafficRLError
 from trafficrl.nn.encoding import FeatureSpec
@@ -25,26 +26,28 @@ def make_algorithm(
     """The algorithm with fresh weights, shaped for ``env``, which has been reset."""
     settings = getattr(config.algorithms, name)
     return ALGORITHMS[name](
-        agent_spec(env, settings.value_hops),
+        agent_spec(config, env.n_agents, *LinkTracker(env, settings.value_hops).widths()),
         settings,
         generator=torch_stream("weights", seed),
         device=checked_device(device),
     )
 
 
-def agent_spec(env: ArrayEnv, value_hops: int) -> AgentSpec:
-    """What the agents of ``env`` see, do and hear."""
-    policy_width, value_width = LinkTracker(env, value_hops).widths()
-    space, dim, center, scale = env.actions.space, 0, 0.0, 1.0
+def agent_spec(
+    config: ScenarioConfig, n_agents: int, policy_width: int, value_width: int
+) -> AgentSpec:
+    """What the agents of a scenario see, do and hear."""
+    actions = make_actions(config.action)
+    space, dim, center, scale = actions.space, 0, 0.0, 1.0
     if isinstance(space, spaces.Box):
         dim = int(np.prod(space.shape))
         center = float((space.high + space.low).max() / 2)
         scale = float((space.high - space.low).max() / 2)
     return AgentSpec(
-        n_agents=env.n_agents,
-        features=tuple(_feature_spec(item) for item in env.config.observation),
+        n_agents=n_agents,
+        features=tuple(_feature_spec(item) for item in config.observation),
         action_dim=dim,
-        n_choices=env.actions.n_choices,
+        n_choices=actions.n_choices,
         action_center=center,
         action_scale=scale,
         policy_width=policy_width,

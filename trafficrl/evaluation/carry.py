@@ -1,0 +1,98 @@
+"""Takes a controller to a scenario that it was not trained on.
+
+What belongs to the controller comes from its training: observation, action,
+graph, control interval. What belongs to the world comes from the scenario to
+drive in: network, vehicles, simulation, start, warm-up, episode, reward.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from trafficrl.config import ScenarioConfig, load_scenario
+from trafficrl.config.checks import CheckError, check_scenario, has_crossing, has_lead
+from trafficrl.errors import ScenarioError
+from trafficrl.terms import FEATURES, NEEDS_LEAD, OWN_NETWORK
+
+CARRIED = ("observation", "action", "graph", "episode.control_interval_s")
+
+
+def carry(trained: ScenarioConfig, other: ScenarioConfig) -> ScenarioConfig:
+    """``other`` as controllers that were trained on ``trained`` drive in it.
+
+    Raises ``ScenarioError`` on one line where they cannot, with the features
+    that cannot be observed there and those that can.
+    """
+    refusal = f"'{other.name}' cannot be driven by what was trained on '{trained.name}'"
+    left = _features_left_behind(trained, other)
+    if left:
+        travels = ", ".join(name for name in FEATURES if _why_not(name, trained, other) is None)
+        raise ScenarioError(f"{refusal}: {'; '.join(left)} (features that travel there: {travels})")
+    graph = trained.graph
+    if not has_crossing(other.network):  # where no edge can come of it
+        graph = graph.model_copy(update={"conflict_distance_m": None})
+    interval = {"control_interval_s": trained.episode.control_interval_s}
+    driven = other.model_copy(
+        update={
+            "observation": trained.observation,
+            "action": trained.action,
+            "graph": graph,
+            "episode": other.episode.model_copy(update=interval),
+        }
+    )
+    try:
+        check_scenario(driven)
+    except CheckError as error:
+        raise ScenarioError(f"{refusal}: {error}") from None
+    return driven
+
+
+def scenario_to_drive(
+    trained: ScenarioConfig,
+    scenario: str | os.PathLike[str] | ScenarioConfig,
+    overrides: Sequence[str] = (),
+) -> ScenarioConfig:
+    """``scenario`` with ``overrides``, which are those of the world alone, carried to."""
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if any(key == own or key.startswith(f"{own}.") for own in CARRIED):
+            raise ScenarioError(
+                f"--set {key}: is the controller's, and comes from its training on "
+                f"'{trained.name}' (as do {', '.join(own for own in CARRIED)})"
+            )
+    return carry(trained, load_scenario(scenario, overrides))
+
+
+def differences(trained: ScenarioConfig, other: ScenarioConfig) -> list[str]:
+    """What ``carry`` would change in ``other``; raises as it does."""
+    driven = carry(trained, other)
+    return [
+        name
+        for name, own, its in (
+            ("observation", driven.observation, other.observation),
+            ("action", driven.action, other.action),
+            ("graph", driven.graph, other.graph),
+            ("control interval", driven.episode, other.episode),
+        )
+        if own != its
+    ]
+
+
+def _features_left_behind(trained: ScenarioConfig, other: ScenarioConfig) -> list[str]:
+    """Each of the features that cannot be observed in ``other``, with the reason."""
+    found = {item.feature: _why_not(item.feature, trained, other) for item in trained.observation}
+    return [f"'{name}' {reason}" for name, reason in found.items() if reason is not None]
+
+
+def _why_not(feature: str, trained: ScenarioConfig, other: ScenarioConfig) -> str | None:
+    if FEATURES.has_trait(feature, OWN_NETWORK) and _road(trained) != _road(other):
+        return "depends on the network that it was trained on"
+    if FEATURES.has_trait(feature, NEEDS_LEAD) and not has_lead(other):
+        return "compares with a scripted lead, which is not there"
+    return None
+
+
+def _road(config: ScenarioConfig) -> dict[str, object]:
+    """Where the road goes."""
+    return config.network.model_dump(exclude={"speed_limit_mps"})
