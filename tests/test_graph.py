@@ -47,6 +47,7 @@ def make_states(
         collided=false,
         target_speed=zeros,
         target_acceleration=zeros,
+        final_target_speed=zeros,
         path_length=np.full(len(leader), path_length),
     )
 

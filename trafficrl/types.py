@@ -52,7 +52,8 @@ class VehicleStates:
     overridden: BoolArray  # SUMO drove another speed than commanded
     collided: BoolArray
     target_speed: FloatArray  # m/s, v* of the task; NaN where it has none
-    target_acceleration: FloatArray  # m/s2, what v* is going to change by; NaN likewise
+    target_acceleration: FloatArray  # m/s2, how v* is going to change; NaN likewise
+    final_target_speed: FloatArray  # m/s, what v* comes to in the end; NaN likewise
     path_length: FloatArray  # (B,) m of the loop, inf on an open road
     crossings: tuple[tuple[float, float], ...] = ()  # m along the path: first and second pass
     present: BoolArray = field(default_factory=partial(np.array, True))  # a vehicle is in the slot

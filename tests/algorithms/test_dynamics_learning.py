@@ -89,7 +89,7 @@ def test_a_linear_networked_system_is_recovered() -> None:
 
 @pytest.mark.parametrize("noise", [0.1, 0.3])
 def test_a_gaussian_head_finds_the_noise(noise: float) -> None:
-    one, draw = make(**FAST, max_updates=250, sequence_length=1, gaussian=True), generator()
+    one, draw = make(**FAST, max_updates=500, sequence_length=1, gaussian=True), generator()
     one.add(linear_data(draw, replicas=16, noise=noise), draw)
     one.train(draw)
     found = predict(one, one.experience.rows())

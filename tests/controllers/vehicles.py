@@ -40,6 +40,7 @@ def pair(
         collided=false,
         target_speed=zeros,
         target_acceleration=zeros,
+        final_target_speed=zeros,
         path_length=np.array([FREE]),
     )
 

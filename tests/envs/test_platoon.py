@@ -155,6 +155,7 @@ def test_lead_drives_its_profile_while_followers_keep_to_their_top_speed(
         assert env.states.target_speed[0] == pytest.approx(np.full(9, profile), abs=1e-9)
         slope = -0.75 if env.steps < 300 else 0.0
         assert env.states.target_acceleration[0] == pytest.approx(np.full(9, slope), abs=1e-9)
+        assert (env.states.final_target_speed == 15.0).all()
         assert env.states.speed[0, 0] == pytest.approx(profile, abs=1e-6)
         assert env.states.speed[0, 1:].max() <= 30.0
 

@@ -45,6 +45,7 @@ def lap() -> MakeStates:
             collided=false,
             target_speed=zeros,
             target_acceleration=zeros,
+            final_target_speed=zeros,
             path_length=np.array([400.0]),
             crossings=crossings,
         )

@@ -79,6 +79,7 @@ class CourseWorld(World):
             collided=collided,
             target_speed=np.full(shape, np.nan),
             target_acceleration=np.full(shape, np.nan),
+            final_target_speed=np.full(shape, np.nan),
             path_length=self._path_length,
             crossings=self.crossings,
         )

@@ -6,6 +6,7 @@ start and how they find their way is left to each kind of world.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -177,10 +178,11 @@ class World:
         ]
 
     def _aim(self, states: VehicleStates) -> None:
-        """Fill in v* and what it is going to change by in the coming step."""
+        """Fill in v*, how it is going to change in the coming step, and what it comes to."""
         states.target_speed = self._target_speed(states.time)
         following = self._target_speed(states.time + self.step_length)
         states.target_acceleration = (following - states.target_speed) / self.step_length
+        states.final_target_speed = self._target_speed(math.inf)
 
     def _target_speed(self, time: float) -> FloatArray:
         """v* (B, M): the profile of the first scripted driver, NaN without one."""

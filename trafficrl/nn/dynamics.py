@@ -119,7 +119,8 @@ class DynamicsModel(nn.Module):
         block = partial(ShortcutMLP, activation=s.activation, generator=generator)
         self.f_enc = block(sets, self.encoder.width, s.message_hidden, s.node_embedding)
         self.f_edge = block(edges, 2 * s.node_embedding, s.message_hidden, s.edge_embedding)
-        node_inputs = s.edge_embedding + 2 * action_width
+        d = s.edge_embedding
+        node_inputs = action_width * (d + 1) if choices else d + 2 * action_width
         self.f_node = block(sets, node_inputs, s.hidden, s.hidden[-1])
         self.f_out = StackedLinear(sets, s.hidden[-1], outputs, gain=1.0, generator=generator)
         width = self.encoder.width
@@ -165,9 +166,7 @@ class DynamicsModel(nn.Module):
         state = (self.encoder.own(obs) - self.state_mean) / self.state_std
         h0 = self.f_enc(state)  # (N, S, E), Eq. 2
         message = self._messages(h0, index, mask)  # Eq. 3
-        a = action / self.action_scale
-        # Effort is commonly charged on |a|, which a smooth network rounds off at 0.
-        h1 = self.f_node(torch.cat([message, a, a.abs()], -1))
+        h1 = self.f_node(self._acted_on(message, action / self.action_scale))
         out = self.f_out(h1)  # Eq. 4, with the skip connection
         o = self.obs_dim
         next_obs = obs + out[..., :o] * self.delta_std
@@ -178,6 +177,14 @@ class DynamicsModel(nn.Module):
         log_var = MIN_LOG_VAR + nn.functional.softplus(log_var - MIN_LOG_VAR)
         log_var = MAX_LOG_VAR - nn.functional.softplus(MAX_LOG_VAR - log_var)
         return Prediction(next_obs, reward, done, log_var[..., :-1], log_var[..., -1])
+
+    def _acted_on(self, message: Tensor, action: Tensor) -> Tensor:
+        """What f_node sees of messages (N, S, D) and actions (N, S, A)."""
+        if self.choices:  # each has maps of its own, as gains to choose from multiply the state
+            known = torch.cat([message, torch.ones_like(message[..., :1])], -1)
+            return (action[..., :, None] * known[..., None, :]).flatten(-2)
+        # Effort is commonly charged on |a|, which a smooth network rounds off at 0.
+        return torch.cat([message, action, action.abs()], -1)
 
     def _messages(self, h0: Tensor, index: Tensor, mask: Tensor) -> Tensor:
         """Sum over neighbours j of f_edge_(i,j)(h0_i, h0_j): (N, S, D)."""

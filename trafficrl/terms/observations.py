@@ -146,8 +146,14 @@ def relative_speed_error(states: VehicleStates) -> FloatArray:
 
 @FEATURES.register("target_acceleration", NEEDS_LEAD)
 def target_acceleration(states: VehicleStates) -> FloatArray:
-    """What v* is going to change by, m/s2."""
+    """How v* is going to change, m/s2."""
     return states.target_acceleration
+
+
+@FEATURES.register("target_speed_left", NEEDS_LEAD)
+def target_speed_left(states: VehicleStates) -> FloatArray:
+    """What v* comes to in the end less v*, m/s."""
+    return states.final_target_speed - states.target_speed
 
 
 @FEATURES.register("optimal_velocity_error")
