@@ -56,7 +56,7 @@ def interquartile_mean(scores: FloatArray) -> FloatArray:
 def estimate(
     scores: ArrayLike, statistic: Statistic = mean, *, confidence: float = CONFIDENCE
 ) -> Estimate:
-    """``statistic`` of scores (S, E), or (E,) of a single run, with its bootstrap interval.
+    """``statistic`` of scores (S, E), or (E,) of a single run, with its percentile bootstrap.
 
     Episodes in which a score is NaN (not defined) for any seed are left out.
     """
@@ -69,12 +69,6 @@ def estimate(
     draws = np.array_split(_draws(rng, len(units)), -(-RESAMPLES * data.size // AT_ONCE))
     resampled = [statistic(units[some].reshape(len(some), -1)) for some in draws]
     return _with_interval(float(statistic(data.ravel())), np.concatenate(resampled), confidence)
-
-
-def bootstrap_interval(scores: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Percentile bootstrap of the mean (Efron and Tibshirani, 1993): low and high."""
-    _, low, high = estimate(scores, confidence=confidence)
-    return low, high
 
 
 def probability_of_improvement(
