@@ -102,6 +102,12 @@ def test_other_settings_make_another_contender_with_a_name_of_its_own(
     assert names(found) == [f"{tmp_path}/dppo-*", f"{tmp_path}/dppo-* (2)"]
 
 
+def test_a_run_under_two_names_is_given_twice(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "alias").symlink_to(runs / "dppo-0")
+    with pytest.raises(TrafficRLError, match="alias: is given twice"):
+        find_contenders([f"{runs}/dppo-0", f"{tmp_path}/alias"])
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [

@@ -104,19 +104,22 @@ def find_contenders(
     of two with the same seed too, the older one is left out.
     """
     named = [one for text in texts for one in _expand(text)]
-    twice = next((text for text in named if named.count(text) > 1), None)
-    if twice is not None:
-        raise TrafficRLError(f"{twice}: is given twice")
     groups: dict[str, list[tuple[RunDirectory, Driver, ScenarioConfig]]] = {}
     contenders: dict[str, Contender | None] = {}  # in order; None for groups of runs
+    seen: set[str | Path] = set()
     for text in named:
         driver, trained_on = make_driver(text, checkpoint)
-        if trained_on is None:
+        run = None if trained_on is None else RunDirectory.open(Path(text))
+        who = text if run is None else run.path.resolve()
+        if who in seen:
+            raise TrafficRLError(f"{text}: is given twice")
+        seen.add(who)
+        if run is None or trained_on is None:
             contenders[text] = Contender(text, [driver])
             continue
         kind = dump_scenario(load_scenario(trained_on, ["training.seed=0"]))
         contenders.setdefault(kind, None)
-        groups.setdefault(kind, []).append((RunDirectory.open(Path(text)), driver, trained_on))
+        groups.setdefault(kind, []).append((run, driver, trained_on))
     notes: list[str] = []
     found = [one or _group(groups[key], notes) for key, one in contenders.items()]
     _make_names_unique(found)
@@ -154,7 +157,9 @@ def compare(
 ) -> Comparison:
     """Evaluate every contender in every scenario, on the same episodes.
 
-    The scenarios have the ``overrides``, which a trained run cannot take of what is its own. What cannot drive somewhere says so in its row; ``TrafficRLError`` if nothing can.
+    The scenarios have the ``overrides``, which a trained run takes of the world
+    alone. What cannot drive somewhere says so in its row; ``TrafficRLError`` if
+    nothing can.
     """
     tables = []
     for scenario in scenarios:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,6 @@ RECORDED = (
 )
 OF_PRESENT = ("position", "distance", "speed", "commanded_acceleration", "headway")
 OF_VEHICLES = (*RECORDED, "teleported", "emissions")
-Values = TypeVar("Values", bound=NDArray[Any])
 
 
 @dataclass(slots=True)
@@ -97,10 +96,9 @@ class Trajectory:
         """Whether the vehicles drive round a loop."""
         return bool(np.isfinite(self.path_length))
 
-    def to_horizon(self, values: Values) -> Values:
+    def to_horizon(self, values: FloatArray) -> FloatArray:
         """``values`` (T, ...) with the last repeated for the steps that were held still."""
-        held: Any = np.concatenate([values, np.repeat(values[-1:], self.held_steps, axis=0)])
-        return held  # type: ignore[no-any-return]
+        return np.concatenate([values, np.repeat(values[-1:], self.held_steps, axis=0)])
 
     def only(self, vehicle: int) -> Trajectory:
         """The trajectory of one vehicle, by its column; M = 1.

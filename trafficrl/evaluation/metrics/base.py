@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trafficrl.evaluation.trajectory import Trajectory
 from trafficrl.types import FloatArray
@@ -15,7 +14,6 @@ from trafficrl.types import FloatArray
 Group = Literal["task", "speed", "safety", "comfort", "energy", "control"]
 GROUPS: tuple[Group, ...] = ("task", "speed", "safety", "comfort", "energy", "control")
 Function = Callable[[Trajectory], float]
-Values = TypeVar("Values", bound=NDArray[Any])
 
 PER_HOUR = 3600.0
 PER_KM = 1000.0
@@ -59,13 +57,12 @@ def metric(
     return add
 
 
-def last_third(values: Values) -> Values:
+def last_third(values: FloatArray) -> FloatArray:
     """The last third of the T steps of ``values`` (T, ...), one step at least."""
-    third: Any = values[-max(1, len(values) // 3) :]
-    return third  # type: ignore[no-any-return]
+    return values[-max(1, len(values) // 3) :]
 
 
-def mean(values: NDArray[Any]) -> float:
+def mean(values: FloatArray) -> float:
     """Mean of what is not NaN; NaN of nothing."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else np.nan

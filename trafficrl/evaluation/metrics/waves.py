@@ -31,7 +31,8 @@ def wave_amplitude(trajectory: Trajectory) -> float:
     v0 + A cos(2 pi k x / L - w t) has A_k = A at any time. A_k is averaged over
     the last third of the episode, then the largest counts, up to waves as short
     as two vehicles. (Along the road what Bando et al., "Dynamical model of
-    traffic congestion", Physical Review E 51 (1995), do by vehicle number.)
+    traffic congestion and numerical simulation", Physical Review E 51 (1995),
+    do by vehicle number.)
     """
     if not trajectory.closed:
         return np.nan
