@@ -134,6 +134,14 @@ def test_runs_of_one_task_are_compared_on_it(runs: Path) -> None:
     ]
 
 
+def test_what_belongs_to_the_controllers_may_differ(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "dppo-0", tmp_path / "other")
+    file = tmp_path / "other" / "scenario.yaml"
+    file.write_text(file.read_text().replace("max_mps2: 1.0", "max_mps2: 0.8"))
+    contenders, _ = find_contenders([f"{runs}/dppo-0", f"{tmp_path}/other"])
+    assert len(contenders) == 2 and len(scenarios_to_drive(contenders, [], [])) == 1
+
+
 def test_without_one_task_a_scenario_is_needed(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(TrafficRLError, match="--scenario: is needed, as nothing here was trained"):
         scenarios_to_drive(find_contenders(["idm", "constant:0"])[0], [], [])
@@ -150,7 +158,10 @@ def test_without_one_task_a_scenario_is_needed(runs: Path, tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def comparison(runs: Path) -> Comparison:
-    """Two scenarios, one of which takes no constant acceleration of 0.3 m/s2."""
+    """Two scenarios, one of which takes no constant acceleration of 0.3 m/s2.
+
+    Runs bring their own action along.
+    """
     contenders, _ = find_contenders([f"{runs}/*", "idm", "constant:0.3"])
     scenarios = [
         load_scenario("ring", SHORT),
@@ -186,11 +197,25 @@ def test_intervals_are_over_seeds_where_there_are_several(comparison: Comparison
 
 def test_who_cannot_drive_in_a_scenario_says_why(comparison: Comparison) -> None:
     refused = [[row.refused for row in table.rows] for table in comparison.tables]
-    assert refused[0] == [None] * 4
-    # Runs were trained with another action, and 0.3 m/s2 is none.
-    assert refused[1][2] is None
-    assert "its action is not that of 'ring'" in str(refused[1][0])
+    assert refused[0] == [None] * 4 and refused[1][:3] == [None] * 3
     assert "'weak' takes -1 to 0.2 m/s2" in str(refused[1][3])
+
+
+def test_a_run_takes_no_overrides_of_what_is_its_own(runs: Path) -> None:
+    contenders, _ = find_contenders([f"{runs}/ia2c-0", "idm"])
+    overrides = ["action.max_mps2=0.5", "episode.steps=20"]
+    scenarios = scenarios_to_drive(contenders, [], overrides)
+    (table,) = compare(contenders, scenarios, episodes=1, overrides=overrides).tables
+    assert "action.max_mps2: is the controller's" in str(table.rows[0].refused)
+    assert table.rows[1].scores["episode_steps"].tolist() == [[20.0]]
+
+
+def test_a_run_is_carried_to_the_scenario(runs: Path) -> None:
+    """8 vehicles behind the lead: 7 links between learned vehicles, each way."""
+    contenders, _ = find_contenders([f"{runs}/dppo-*"])
+    other = load_scenario("catchup", ["episode.steps=30"])
+    (table,) = compare(contenders, [other], episodes=1).tables
+    assert table.rows[0].scores["messages_per_control_step"].tolist() == [[14.0]] * 3
 
 
 def test_if_nobody_can_drive_that_is_an_error() -> None:
@@ -212,7 +237,10 @@ def test_improvement_compares_each_two_in_the_better_direction(comparison: Compa
     gentler = comparison.improvement("acceleration_rms_mps2", tables)[0][3]
     assert gentler is not None and gentler.value == (speeds[0] < speeds[3]).mean()
     everywhere = comparison.improvement("return_mean", comparison.tables)
-    assert [cell is None for cell in everywhere[2]] == [True] * 4  # the others drive in one only
+    assert [cell is None for cell in everywhere[2]] == [False, False, True, True]
+    both = [comparison.improvement("return_mean", [table])[0][2] for table in comparison.tables]
+    assert everywhere[0][2] is not None
+    assert everywhere[0][2].value == pytest.approx(np.mean([one.value for one in both if one]))
 
 
 # Tables -------------------------------------------------------------------------------
@@ -263,7 +291,7 @@ def test_csv_has_a_row_for_each_defined_metric(comparison: Comparison) -> None:
     first = rows[0]
     assert (first["training_seeds"], first["interval_over"]) == ("0 1 2", "3 training seeds")
     assert float(first["mean_low"]) <= float(first["mean"]) <= float(first["mean_high"])
-    assert {row["controller"] for row in rows if row["scenario"] == "weak"} == {"idm"}
+    assert "constant:0.3" not in {row["controller"] for row in rows if row["scenario"] == "weak"}
 
 
 def test_output_is_a_directory_or_a_file_of_a_known_kind(tmp_path: Path) -> None:
