@@ -25,10 +25,13 @@ from trafficrl.simulation.networks import sumo_program
 from trafficrl.simulation.sumo import SumoSimulation
 
 
-def drive(scenario: str, *overrides: str, episodes: int = 1) -> list[Trajectory]:
+def drive(
+    scenario: str, *overrides: str, episodes: int = 1, name: str = "idm:noise=0.2"
+) -> list[Trajectory]:
     config, found = load_scenario(scenario, ["episode.steps=30", *overrides]), []
-    driver = make_driver("idm:noise=0.2")[0]
-    run_episodes(driver, config, episodes=episodes, places=True, on_episode=found.append)
+    run_episodes(
+        make_driver(name)[0], config, episodes=episodes, places=True, on_episode=found.append
+    )
     return found
 
 
@@ -215,9 +218,17 @@ def fcd_rows(path: Path) -> list[tuple[float, dict[str, str]]]:
     ]
 
 
-@pytest.mark.parametrize("scenario", ["ring", "catchup", "figure_eight"])
+@pytest.mark.parametrize(
+    ("scenario", "name"),
+    [
+        ("ring", "idm:noise=0.2"),
+        ("ring", "sumo:IDM"),
+        ("catchup", "idm:noise=0.2"),
+        ("figure_eight", "idm:noise=0.2"),
+    ],
+)
 def test_fcd_is_what_sumo_itself_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: str, name: str
 ) -> None:
     """The same simulation with SUMO's option on; its clock is a step behind and begins earlier."""
     options = SumoSimulation._options
@@ -227,7 +238,7 @@ def test_fcd_is_what_sumo_itself_writes(
         return [*options(self, network), "--fcd-output", str(theirs)]
 
     monkeypatch.setattr(SumoSimulation, "_options", with_fcd)
-    (trajectory,) = drive(scenario)
+    (trajectory,) = drive(scenario, name=name)
     ours = write(tmp_path / "t.xml", [trajectory])
     own = ET.parse(ours).getroot()
     sumo = ET.parse(theirs).getroot()
