@@ -81,10 +81,9 @@ def compare(
         click.echo(f"note: {note}", err=True)
     with ExitStack() as files:
         # All open before minutes of simulation; each appears when all went well.
+        paths = dict.fromkeys(path for output in outputs for path in output_paths(output))
         streams = [
-            (FORMATS[path.suffix.lower()], files.enter_context(output_file(path)))
-            for output in outputs
-            for path in output_paths(output)
+            (FORMATS[path.suffix.lower()], files.enter_context(output_file(path))) for path in paths
         ]
         comparison = compare(
             contenders,

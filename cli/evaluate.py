@@ -89,6 +89,9 @@ def evaluate(
     from trafficrl.evaluation.learned import LearnedDriver
     from trafficrl.training.run_directory import RunDirectory
 
+    files = [file.resolve() for file in (json_file, per_vehicle, trajectories) if file is not None]
+    if len(set(files)) < len(files):
+        raise click.UsageError("--json, --per-vehicle and --trajectories need a file each")
     driver, trained_on = make_driver(run, checkpoint, assign)
     if trained_on is not None:
         config = scenario_to_drive(trained_on, scenario or trained_on, overrides)
@@ -98,14 +101,14 @@ def evaluate(
         raise click.UsageError(f"'{run}' needs a --scenario to drive in")
     # A folder of runs stands for its newest one: say which.
     name = run if trained_on is None else str(RunDirectory.open(Path(run)).path)
-    with ExitStack() as files:
+    with ExitStack() as stack:
         # All open before minutes of simulation; each appears when all went well.
-        stream = None if json_file is None else files.enter_context(output_file(json_file))
+        stream = None if json_file is None else stack.enter_context(output_file(json_file))
         writers = []
         if per_vehicle is not None:
-            writers.append(files.enter_context(vehicle_file(per_vehicle)))
+            writers.append(stack.enter_context(vehicle_file(per_vehicle)))
         if trajectories is not None:
-            writers.append(files.enter_context(trajectory_file(trajectories, episodes)))
+            writers.append(stack.enter_context(trajectory_file(trajectories, episodes)))
         spectra = []
 
         def on_episode(trajectory: Trajectory) -> None:

@@ -216,6 +216,7 @@ def test_a_result_that_cannot_be_written_is_said_first(
         ["idm", "--scenario", "ring", "--seed", "-1"],
         ["idm", "--scenario", "ring", "--checkpoint", "worst"],
         ["idm", "--scenario", "ring", "--json", "."],
+        ["idm", "--scenario", "ring", "--json", "a", "--per-vehicle", "./a"],
     ],
 )
 def test_a_wrong_command_line_is_answered_with_2(refused, options: list[str]) -> None:
