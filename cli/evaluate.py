@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from trafficrl.config import ScenarioConfig
     from trafficrl.evaluation.dealing import Assignment
     from trafficrl.evaluation.learned import LearnedDriver
+    from trafficrl.evaluation.trajectory import Trajectory
 
 
 @click.command()
@@ -45,7 +47,19 @@ if TYPE_CHECKING:
     "json_file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Also write the figures as JSON",
+    help="Also write all figures as JSON",
+)
+@click.option(
+    "--per-vehicle",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write a row for each episode and vehicle as CSV",
+)
+@click.option(
+    "--trajectories",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write every simulation step: .csv, .parquet, or .xml (SUMO's FCD, one episode)",
 )
 def evaluate(
     run: str,
@@ -56,6 +70,8 @@ def evaluate(
     assign: Assignment | None,
     overrides: tuple[str, ...],
     json_file: Path | None,
+    per_vehicle: Path | None,
+    trajectories: Path | None,
 ) -> None:
     """Evaluate RUN: a run directory, constant:VALUE, or a classical controller such as idm.
 
@@ -68,10 +84,14 @@ def evaluate(
     from trafficrl.config import load_scenario
     from trafficrl.evaluation.carry import scenario_to_drive
     from trafficrl.evaluation.drivers import make_driver
-    from trafficrl.evaluation.evaluate import report, run_episodes
+    from trafficrl.evaluation.evaluate import report, run_episodes, string_gain_spectrum
+    from trafficrl.evaluation.files import output_file, trajectory_file, vehicle_file
     from trafficrl.evaluation.learned import LearnedDriver
     from trafficrl.training.run_directory import RunDirectory
 
+    files = [file.resolve() for file in (json_file, per_vehicle, trajectories) if file is not None]
+    if len(set(files)) < len(files):
+        raise click.UsageError("--json, --per-vehicle and --trajectories need a file each")
     driver, trained_on = make_driver(run, checkpoint, assign)
     if trained_on is not None:
         config = scenario_to_drive(trained_on, scenario or trained_on, overrides)
@@ -79,16 +99,37 @@ def evaluate(
         config = load_scenario(scenario, overrides)
     else:
         raise click.UsageError(f"'{run}' needs a --scenario to drive in")
-    if json_file is not None:
-        _check_writable(json_file)
-    summaries = run_episodes(driver, config, episodes=episodes, seed=seed)
     # A folder of runs stands for its newest one: say which.
     name = run if trained_on is None else str(RunDirectory.open(Path(run)).path)
-    result = report(name, config, summaries, seed=seed, overrides=overrides)
-    if isinstance(driver, LearnedDriver):
-        result["assign"] = driver.assign
-    if json_file is not None:
-        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    with ExitStack() as stack:
+        # All open before minutes of simulation; each appears when all went well.
+        stream = None if json_file is None else stack.enter_context(output_file(json_file))
+        writers = []
+        if per_vehicle is not None:
+            writers.append(stack.enter_context(vehicle_file(per_vehicle)))
+        if trajectories is not None:
+            writers.append(stack.enter_context(trajectory_file(trajectories, episodes)))
+        spectra = []
+
+        def on_episode(trajectory: Trajectory) -> None:
+            spectra.append(string_gain_spectrum(trajectory))
+            for write in writers:
+                write(trajectory)
+
+        figures = run_episodes(
+            driver,
+            config,
+            episodes=episodes,
+            seed=seed,
+            places=trajectories is not None,
+            on_episode=on_episode,
+        )
+        result = report(name, config, figures, seed=seed, overrides=overrides)
+        if isinstance(driver, LearnedDriver):
+            result["assign"] = driver.assign
+        if stream is not None:
+            json.dump({**result, "string_gain_per_episode": spectra}, stream, indent=2)
+            stream.write("\n")
     _print(result)
     if isinstance(driver, LearnedDriver):
         _print_deal(driver, config)
@@ -104,28 +145,19 @@ def _print_deal(driver: LearnedDriver, config: ScenarioConfig) -> None:
 
 
 def _print(result: dict[str, Any]) -> None:
-    from trafficrl.evaluation.evaluate import METRICS
+    from trafficrl.evaluation.metrics import GROUPS, METRICS
 
     click.echo(
         f"{result['controller']} on {result['scenario']}: {result['episodes']} episodes, "
         f"seed {result['seed']}, speed mode {result['speed_mode']}"
     )
-    click.echo(f"{'':24}{'mean':>12}  {'95 % interval':^25}")
-    for name, metric in METRICS.items():
-        low, high = result["intervals_95"][name]
-        interval = f"[{low:.6g}, {high:.6g}]"
-        click.echo(f"{name:24}{result[name]:>12.6g}  {interval:^25}  {metric.unit}")
-
-
-def _check_writable(path: Path) -> None:
-    """Before minutes of simulation, not after them."""
-    from trafficrl.errors import TrafficRLError
-
-    existed = path.exists()
-    try:
-        with open(path, "a", encoding="utf-8"):
-            pass
-    except OSError as error:
-        raise TrafficRLError(f"{path}: cannot be written ({error.strerror})") from None
-    if not existed:
-        path.unlink()
+    click.echo(f"{'':31}{'mean':>12}  {'95 % over episodes':^25}")
+    for group in GROUPS:
+        click.echo(f"-- {group}")
+        for name, metric in METRICS.items():
+            if metric.group == group and metric.main and result[name] is not None:
+                low, high = result["intervals_95"][name]
+                interval = f"[{low:.6g}, {high:.6g}]"
+                click.echo(
+                    f"{name:31}{result[name]:>12.6g}  {interval:^25}  {metric.unit}, {metric.about}"
+                )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from trafficrl.config import load_scenario
+from trafficrl.evaluation.metrics import METRICS
 from trafficrl.registry import Registry
 from trafficrl.terms import FEATURES, REWARD_TERMS
 
@@ -26,6 +27,7 @@ SHORT = {
         *("--set", "algorithms.dmpo.model.max_updates=2"),
     ],
     "evaluate": ["--episodes", "1", "--set", "episode.steps=20", "--set", "warmup=null"],
+    "compare": ["--episodes", "1", "--set", "episode.steps=20", "--set", "warmup=null"],
 }
 
 
@@ -40,6 +42,17 @@ def test_every_feature_and_term_is_documented_with_its_parameters(
         shown = row.split("|")[1]
         for parameter in registry.parameters(name):
             assert f"`{parameter}`" in shown, (name, parameter)
+
+
+def test_every_metric_is_documented_and_nothing_else_is() -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text()
+    shown = re.findall(r"^\| `(\w+|reward_<term>)` \| (\w*) ?\|", page, re.M)
+    directions = {name: better or None for name, better in shown}
+    expected = {
+        re.sub("^reward_.*", "reward_<term>", name): metric.better
+        for name, metric in METRICS.items()
+    }
+    assert directions == expected
 
 
 def shown_commands() -> list[str]:

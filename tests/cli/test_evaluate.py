@@ -45,6 +45,10 @@ def test_a_run_gets_a_table_and_json(
         low, high = result["intervals_95"][key]
         assert low <= result[key] <= high
         assert f"\n{key} " in table
+    for group in ("task", "speed", "safety", "comfort", "energy", "control"):
+        assert f"\n-- {group}\n" in table
+    assert "fuel_g_per_km" in table and "string_gain_max" not in table, "not of a ring"
+    assert result["string_gain_per_episode"] == [None] * 3
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(
@@ -92,11 +96,11 @@ def test_standing_still_and_a_constant_acceleration(tmp_path: Path, trained: Pat
     scenario = ["--scenario", trained / "scenario.yaml", "--episodes", "2"]
     still = figures(tmp_path, "constant:0", *scenario)
     assert (still["return_mean"], still["mean_speed_mps"]) == (0.0, 0.0)
-    # 0.1 m/s2 for 6 s: speeds 0.1 t at t = 0.5, 1, ... 6 s, the last third from 4.5 s.
+    # 0.1 m/s2 for 6 s: speeds 0.1 t at t = 0.1, 0.2, ... 6 s, the last third from 4.1 s.
     slow = figures(tmp_path, "constant:0.1", *scenario)
-    assert slow["mean_speed_mps"] == pytest.approx(0.1 * 5.25, abs=1e-6)
-    assert slow["mean_speed_episode_mps"] == pytest.approx(0.1 * 3.25, abs=1e-6)
-    assert slow["speed_std_mps"] == pytest.approx(0.1 * (0.75**2 / 2 + 0.25**2 / 2) ** 0.5)
+    assert slow["mean_speed_mps"] == pytest.approx(0.1 * 5.05, abs=1e-6)
+    assert slow["mean_speed_episode_mps"] == pytest.approx(0.1 * 3.05, abs=1e-6)
+    assert slow["speed_std_mps"] == pytest.approx(0.01 * ((20**2 - 1) / 12) ** 0.5)
     assert (slow["collisions"], slow["override_fraction"]) == (0, 0)
 
 
@@ -116,7 +120,48 @@ def test_a_choice_is_constant_by_its_index(tmp_path: Path) -> None:
     assert both["mean_speed_mps"] > 15.0
 
 
+def test_the_gain_of_a_line_is_given_by_frequency(tmp_path: Path) -> None:
+    result = figures(tmp_path, "constant:3", "--scenario", "slowdown", "--episodes", "1")
+    (spectrum,) = result["string_gain_per_episode"]
+    assert len(spectrum["frequency_hz"]) == len(spectrum["gain"]) > 1
+    assert max(spectrum["gain"]) == result["string_gain_max"] > 1.0
+
+
+def test_vehicles_and_trajectories_go_to_files(tmp_path: Path, trained: Path) -> None:
+    files = {name: tmp_path / name for name in ("v.csv", "t.csv", "t.parquet")}
+    options = ["--per-vehicle", files["v.csv"], "--episodes", "2"]
+    for name in ("t.csv", "t.parquet"):
+        figures(tmp_path, trained, *options, "--trajectories", files[name])
+    assert len(files["v.csv"].read_text().splitlines()) == 1 + 2 * 6
+    assert len(files["t.csv"].read_text().splitlines()) == 1 + 2 * 60 * 6
+    assert files["t.parquet"].read_bytes()[:4] == b"PAR1"
+    one = ["--episodes", "1", "--trajectories", tmp_path / "t.xml"]
+    figures(tmp_path, trained, *one)
+    assert (tmp_path / "t.xml").read_text().count("<timestep ") == 60
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        [*files, "t.xml", "result.json"]
+    )
+
+
 # --- mistakes
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("t.txt", "end in .csv, .parquet, .xml (SUMO's FCD), not '.txt'"),
+        ("t.xml", "an FCD file holds one episode, not 2 (--episodes 1, or"),
+        ("none/t.csv", "cannot be written (No such file or directory)"),
+    ],
+)
+def test_trajectories_that_cannot_be_written_are_refused_first(
+    tmp_path: Path, refused, file: str, message: str
+) -> None:
+    options = ["--scenario", "ring", "--episodes", "2", "--json", tmp_path / "r.json"]
+    path = tmp_path / file
+    error = refused("evaluate", "idm", *options, "--trajectories", path)
+    assert error.startswith(f"{path}: ") and message in error
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -171,6 +216,7 @@ def test_a_result_that_cannot_be_written_is_said_first(
         ["idm", "--scenario", "ring", "--seed", "-1"],
         ["idm", "--scenario", "ring", "--checkpoint", "worst"],
         ["idm", "--scenario", "ring", "--json", "."],
+        ["idm", "--scenario", "ring", "--json", "a", "--per-vehicle", "./a"],
     ],
 )
 def test_a_wrong_command_line_is_answered_with_2(refused, options: list[str]) -> None:

@@ -196,9 +196,9 @@ def test_the_models_drive_every_task_without_collisions(model: str, scenario: st
     driver, _ = make_driver(f"sumo:{model}")
     config = load_scenario(scenario, ["episode.steps=600"])
     (episode,) = run_episodes(driver, config, episodes=1)
-    assert episode.collisions == 0
-    assert episode.override_fraction == 0.0
-    assert episode.mean_speed_mps > 3.0
+    assert episode["collisions"] == 0
+    assert episode["override_fraction"] == 0.0
+    assert episode["mean_speed_mps"] > 3.0
 
 
 @pytest.mark.parametrize(

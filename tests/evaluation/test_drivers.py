@@ -86,3 +86,14 @@ def test_a_driver_does_what_its_name_says(text: str, overrides: list[str], expec
         driver.begin(env, np.random.default_rng(0))
         driver.step(env, obs)
         assert env.states.speed == pytest.approx(np.full((1, 22), expected))
+
+
+@pytest.mark.parametrize(("name", "each"), [("ploeg", 1), ("cacc", 0), ("idm", 0)])
+def test_a_cooperative_controller_is_sent_messages_in_every_simulation_step(
+    name: str, each: int
+) -> None:
+    """22 vehicles with a leader on the ring, 8 behind the lead, control intervals of 5 steps."""
+    for scenario, vehicles in (("ring", 22), ("catchup", 8)):
+        config = load_scenario(scenario, ["episode.steps=10", "episode.control_interval_s=0.5"])
+        (episode,) = run_episodes(make_driver(name)[0], config, episodes=1)
+        assert episode["messages_per_control_step"] == each * 5 * vehicles

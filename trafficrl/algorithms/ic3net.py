@@ -114,6 +114,11 @@ class IC3Net(Policies, Saved):
 
     # Acting -------------------------------------------------------------------
 
+    @staticmethod
+    def speaks(memory: Tensor) -> Tensor:
+        """1 for agents that are heard in the step that they begin with ``memory``, (B, N)."""
+        return memory[..., -1]
+
     @torch.no_grad()
     def act(
         self, obs: Tensor, links: Links, memory: Tensor, generator: torch.Generator | None

@@ -15,10 +15,12 @@ class Controller:
     """Drives all vehicles of all replicas; the caller uses the columns it needs.
 
     ``vehicle_type`` is None, or where SUMO drives the vehicles in the controller's place
-    the attributes of their vType.
+    the attributes of their vType. ``messages`` is how many a vehicle is sent by its leader in
+    each simulation step: none where it drives by what it can sense.
     """
 
     vehicle_type: VehicleType | None = None
+    messages: int = 0
 
     def reset(self, states: VehicleStates, rng: np.random.Generator) -> None:
         """Begin an episode from its first states; nothing to do without a memory."""

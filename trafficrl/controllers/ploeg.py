@@ -30,6 +30,8 @@ class Ploeg(Controller):
     (bounds on u) in m/s2.
     """
 
+    messages = 1  # u_leader
+
     def __init__(
         self,
         *,

@@ -18,6 +18,7 @@ from trafficrl.terms.rewards import COLLISION, REWARD_TERMS
 from trafficrl.types import BoolArray, FloatArray, IntArray, VehicleStates
 
 Drive = Callable[[VehicleStates], FloatArray]
+Observer = Callable[[VehicleStates], None]
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class ArrayEnv:
         ]
         self._evaluated = [item.term for item in config.reward.terms if not item.training_only]
         self._trackers: list[GraphTracker] = []
+        self.observers: list[Observer] = []  # called after every simulation step
         self.seed(seed)
         self.steps = 0
         self.active: BoolArray = np.zeros(replicas, dtype=bool)
@@ -155,6 +157,8 @@ class ArrayEnv:
         for _ in range(min(self.interval, self.config.episode.steps - self.steps)):
             active = self.active[:, None]
             states = self.world.drive(drive(self.world.states))
+            for observe in self.observers:
+                observe(states)
             self._add_rewards(terms, states)
             sim_steps += self.active
             commands += states.driven & active

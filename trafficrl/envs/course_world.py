@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trafficrl.config.scenario import RingNetwork, ScenarioConfig
 from trafficrl.envs.order import distance_ahead, fixed_order, neighbours_by_lane
@@ -19,7 +20,7 @@ from trafficrl.envs.starts import start_positions
 from trafficrl.envs.world import World
 from trafficrl.errors import ScenarioError
 from trafficrl.simulation.networks import build_network
-from trafficrl.types import VEHICLE_LENGTH, FloatArray, VehicleStates
+from trafficrl.types import VEHICLE_LENGTH, BoolArray, FloatArray, VehicleStates
 
 
 class CourseWorld(World):
@@ -38,6 +39,18 @@ class CourseWorld(World):
 
     def coordinates(self) -> FloatArray:
         return self._simulation.coordinates().reshape(*self.shape, 2)
+
+    def lanes(self) -> tuple[NDArray[np.object_], FloatArray]:
+        names, where = self._simulation.lanes()
+        return names.reshape(*self.shape, 2), where.reshape(*self.shape, 3)
+
+    def emissions(self) -> FloatArray:
+        return self._simulation.emissions().reshape(*self.shape, 3)
+
+    def teleported(self) -> BoolArray:
+        begun = np.zeros(self.shape, dtype=bool)
+        begun.ravel()[self._simulation.teleported()] = True
+        return begun
 
     def close(self) -> None:
         super().close()

@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trafficrl.config.arrangement import group_of_place
 from trafficrl.config.scenario import ScenarioConfig
@@ -109,6 +110,21 @@ class World:
         """x and y of all front bumpers, (B, M, 2) in m; NaN of who is not there."""
         raise NotImplementedError
 
+    def lanes(self) -> tuple[NDArray[np.object_], FloatArray]:
+        """Names of lanes and vTypes, and places on lanes, as ``SumoSimulation.lanes`` has them.
+
+        (B, M, 2) and (B, M, 3); None and NaN of who is not there.
+        """
+        raise NotImplementedError
+
+    def emissions(self) -> FloatArray:
+        """Fuel, CO2 and NOx in the last step, (B, M, 3) in mg/s; NaN of who is not there."""
+        raise NotImplementedError
+
+    def teleported(self) -> BoolArray:
+        """Vehicles (B, M) that SUMO began to teleport in the last step."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """End the simulation; the next reset starts another."""
         self._simulation.close()
@@ -192,17 +208,17 @@ class World:
                 return np.broadcast_to(profile[:, columns[:1]], self.shape)
         return np.full(self.shape, np.nan)
 
+    @property
+    def vehicle_names(self) -> list[str]:
+        """'cav_3' for the agent in slot 3, 'veh_3' for another vehicle in column 3."""
+        names = [f"veh_{column}" for column in range(self.n_vehicles)]
+        for slot, column in enumerate(self.agents.tolist()):
+            names[column] = f"cav_{slot}"
+        return names
+
     def _ids(self) -> list[str]:
-        """SUMO ids: 'cav_3' for an agent, 'veh_3' for others; 'r1_cav_3' in replica 1 of many."""
-        number = 0
-        names = []
-        agents = set(self.agents.tolist())
-        for column in range(self.n_vehicles):
-            if column in agents:
-                names.append(f"cav_{number}")
-                number += 1
-            else:
-                names.append(f"veh_{column}")
+        """SUMO ids: the vehicles' names; 'r1_cav_3' in replica 1 of many."""
+        names = self.vehicle_names
         if self.replicas == 1:
             return names
         return [f"r{replica}_{name}" for replica in range(self.replicas) for name in names]

@@ -54,6 +54,12 @@ def scenario_to_drive(
     overrides: Sequence[str] = (),
 ) -> ScenarioConfig:
     """``scenario`` with ``overrides``, which are those of the world alone, carried to."""
+    check_overrides(trained, overrides)
+    return carry(trained, load_scenario(scenario, overrides))
+
+
+def check_overrides(trained: ScenarioConfig, overrides: Sequence[str]) -> None:
+    """Raise ``ScenarioError`` where one is of what belongs to the controller."""
     for override in overrides:
         key = override.partition("=")[0].strip()
         if any(key == own or key.startswith(f"{own}.") for own in CARRIED):
@@ -61,7 +67,6 @@ def scenario_to_drive(
                 f"--set {key}: is the controller's, and comes from its training on "
                 f"'{trained.name}' (as do {', '.join(own for own in CARRIED)})"
             )
-    return carry(trained, load_scenario(scenario, overrides))
 
 
 def differences(trained: ScenarioConfig, other: ScenarioConfig) -> list[str]:

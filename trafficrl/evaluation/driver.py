@@ -9,7 +9,12 @@ from trafficrl.envs.array_env import ArrayEnv, Step
 
 
 class Driver:
-    """A trained run, a constant, a classical controller: whatever decides for the agents."""
+    """A trained run, a constant, a classical controller: whatever decides for the agents.
+
+    ``messages`` (B,) is how many the last step took between vehicles.
+    """
+
+    messages: NDArray[np.float64] | float = 0.0
 
     def prepare(self, env: ArrayEnv) -> None:
         """Episodes of ``env`` are about to be driven: before its first reset."""

@@ -63,7 +63,10 @@ class ControllerDriver(Driver):
         env.world.hand_over(self._controller, env.agents)
 
     def step(self, env: ArrayEnv, obs: NDArray[np.float32]) -> Step:
-        return env.drive(self._controller)
+        step = env.drive(self._controller)
+        led = (env.states.leader[:, env.agents] >= 0).sum(axis=1)
+        self.messages = self._controller.messages * step.sim_steps * led
+        return step
 
 
 def make_driver(

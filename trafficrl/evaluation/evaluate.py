@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from trafficrl.config import ScenarioConfig
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.evaluation.driver import Driver
-from trafficrl.evaluation.statistics import bootstrap_interval
-from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
+from trafficrl.evaluation.metrics import METRICS
+from trafficrl.evaluation.metrics.waves import head_to_tail
+from trafficrl.evaluation.statistics import Estimate, estimate
+from trafficrl.evaluation.trajectory import Trajectory, TrajectoryRecorder
 from trafficrl.training.seeding import numpy_stream
 
-
-class Metric(NamedTuple):
-    """How a figure comes from an episode, and what it is counted in."""
-
-    of: Callable[[EpisodeSummary], float]
-    unit: str
-
-
-METRICS = {
-    "return_mean": Metric(lambda e: e.return_, "reward, all vehicles and steps"),
-    "return_per_step": Metric(lambda e: e.return_ / e.steps, "reward, all vehicles"),
-    "mean_speed_mps": Metric(lambda e: e.mean_speed_mps, "m/s, last third of the episode"),
-    "speed_std_mps": Metric(lambda e: e.speed_std_mps, "m/s, last third of the episode"),
-    "mean_speed_episode_mps": Metric(lambda e: e.mean_speed_episode_mps, "m/s, whole episode"),
-    "collisions": Metric(lambda e: e.collisions, "vehicles"),
-    "override_fraction": Metric(lambda e: e.override_fraction, "of commands, by SUMO"),
-    "episode_steps": Metric(lambda e: e.steps, "simulation steps"),
-}
+Figures = dict[str, float]
+"""Every metric of one episode, NaN where it is not defined."""
 
 
 def run_episodes(
@@ -40,12 +25,16 @@ def run_episodes(
     *,
     episodes: int,
     seed: int = 0,
-    on_episode: Callable[[EpisodeSummary], None] = lambda episode: None,
-) -> list[EpisodeSummary]:
-    """Drive ``episodes`` episodes; episode k depends on ``seed`` and k alone."""
+    places: bool = False,
+    on_episode: Callable[[Trajectory], None] = lambda trajectory: None,
+) -> list[Figures]:
+    """Drive ``episodes`` episodes; episode k depends on ``seed`` and k alone.
+
+    ``on_episode`` is given each trajectory, with coordinates and lanes if ``places``.
+    """
     env = ArrayEnv(config, replicas=1)
-    recorder = EpisodeRecorder(env)
-    summaries: list[EpisodeSummary] = []
+    recorder = TrajectoryRecorder(env, places=places)
+    figures: list[Figures] = []
     try:
         driver.prepare(env)
         for index in range(episodes):
@@ -56,42 +45,63 @@ def run_episodes(
             while not env.done:
                 step = driver.step(env, obs)
                 obs = step.obs
-                for summary in recorder.add(step):
-                    summaries.append(summary)
-                    on_episode(summary)
+                for trajectory in recorder.add(step, driver.messages):
+                    figures.append(figures_of(trajectory))
+                    on_episode(trajectory)
     finally:
         env.close()
-    return summaries
+    return figures
 
 
-def summarize(summaries: Sequence[EpisodeSummary]) -> dict[str, dict[str, float]]:
+def figures_of(trajectory: Trajectory) -> Figures:
+    """Every metric of an episode."""
+    return {name: metric.of(trajectory) for name, metric in METRICS.items()}
+
+
+def summarize(episodes: Sequence[Figures]) -> dict[str, Estimate]:
     """Mean and 95 % interval over episodes of every metric."""
-    table = {}
-    for name, metric in METRICS.items():
-        values = np.array([metric.of(summary) for summary in summaries], dtype=np.float64)
-        low, high = bootstrap_interval(values)
-        table[name] = {"mean": float(values.mean()), "low": low, "high": high}
-    return table
+    return {name: estimate([figures[name] for figures in episodes]) for name in METRICS}
 
 
 def report(
     name: str,
     config: ScenarioConfig,
-    summaries: Sequence[EpisodeSummary],
+    episodes: Sequence[Figures],
     *,
     seed: int,
     overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What ``trafficrl evaluate --json`` writes: means flat, intervals beside them."""
-    table = summarize(summaries)
+    """What ``trafficrl evaluate --json`` writes: means flat, intervals and episodes beside them."""
+    table = summarize(episodes)
     return {
         "controller": name,
         "scenario": config.name,
         "overrides": list(overrides),
         "speed_mode": config.simulation.speed_mode,
         "control_interval_s": config.episode.control_interval_s,
-        "episodes": len(summaries),
+        "episodes": len(episodes),
         "seed": seed,
-        **{metric: row["mean"] for metric, row in table.items()},
-        "intervals_95": {metric: [row["low"], row["high"]] for metric, row in table.items()},
+        **{metric: known(row.value) for metric, row in table.items()},
+        "intervals_95": {
+            metric: [known(row.low), known(row.high)] for metric, row in table.items()
+        },
+        "per_episode": {
+            metric: [known(figures[metric]) for figures in episodes] for metric in METRICS
+        },
     }
+
+
+def string_gain_spectrum(trajectory: Trajectory) -> dict[str, list[float]] | None:
+    """Head-to-tail gain by frequency, where the first vehicle of a line excites it."""
+    found = head_to_tail(trajectory)
+    if found is None:
+        return None
+    return {
+        "frequency_hz": found.frequency[found.excited].tolist(),
+        "gain": found.gain[found.excited].tolist(),
+    }
+
+
+def known(value: float) -> float | None:
+    """``value`` as JSON has it, which has no NaN."""
+    return value if math.isfinite(value) else None

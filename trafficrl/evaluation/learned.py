@@ -15,7 +15,7 @@ from trafficrl.evaluation.carry import differences
 from trafficrl.evaluation.dealing import Assignment, by_leaders, by_position, by_slot
 from trafficrl.evaluation.driver import Driver
 from trafficrl.training.checkpoint import load_checkpoint
-from trafficrl.training.links import LinkTracker
+from trafficrl.training.links import LinkTracker, count_messages
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.seeding import torch_stream
 from trafficrl.training.setup import agent_spec
@@ -56,9 +56,16 @@ class LearnedDriver(Driver):
         dealt = self._deal(env)
         if not np.array_equal(dealt, self._dealt):
             self._actor, self._dealt = self._algorithm.actor(torch.from_numpy(dealt)), dealt
-        decision = self._actor.act(torch.from_numpy(obs), self._links.now(), self._memory, None)
+        links = self._links.now()
+        decision = self._actor.act(torch.from_numpy(obs), links, self._memory, None)
+        self.messages = count_messages(links, self._speaks(self._memory))
         self._memory = decision.memory
         return env.step(decision.action.numpy())
+
+    def _speaks(self, memory: torch.Tensor) -> torch.Tensor:
+        """1 for agents (B, N) that tell their neighbours something: all, unless they choose to."""
+        chooses = getattr(self._algorithm, "speaks", None)
+        return memory.new_ones(memory.shape[:2]) if chooses is None else chooses(memory)
 
     def _deal(self, env: ArrayEnv) -> IntArray:
         """The policy of each learned vehicle now, (V,)."""

@@ -16,6 +16,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trafficrl.config.scenario import SimulationConfig
 from trafficrl.errors import SimulationError, TrafficRLError
@@ -274,6 +275,33 @@ class SumoSimulation:
         """Front bumpers' x and y in the network's plane, (V, 2) in m."""
         get_position = self._api.vehicle.getPosition
         return np.array([get_position(one)[:2] for one in self._ids])
+
+    def lanes(self) -> tuple[NDArray[np.object_], FloatArray]:
+        """Lane and vType (V, 2), and position on the lane in m, angle and slope in degrees (V, 3).
+
+        Angles are those of a compass: 0 is north, 90 east.
+        """
+        vehicle = self._api.vehicle
+        getters = (vehicle.getLanePosition, vehicle.getAngle, vehicle.getSlope)
+        with _translated("reading the vehicles' lanes"):
+            names = [(vehicle.getLaneID(one), vehicle.getTypeID(one)) for one in self._ids]
+            where = np.array([[get(one) for get in getters] for one in self._ids])
+        return np.array(names, dtype=object), where
+
+    def emissions(self) -> FloatArray:
+        """Fuel, CO2 and NOx in the last step by SUMO's emission model, (V, 3) in mg/s."""
+        vehicle = self._api.vehicle
+        getters = (vehicle.getFuelConsumption, vehicle.getCO2Emission, vehicle.getNOxEmission)
+        with _translated("reading emissions"):
+            return np.array([[get(one) for get in getters] for one in self._ids])
+
+    def teleported(self) -> list[int]:
+        """Vehicles that SUMO began to teleport in the last step, as indices."""
+        simulation = self._api.simulation
+        if simulation.getStartingTeleportNumber() == 0:
+            return []
+        slot = {vehicle: index for index, vehicle in enumerate(self._ids)}
+        return [slot[one] for one in simulation.getStartingTeleportIDList()]
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from trafficrl.algorithms.rollout import Links
 from trafficrl.envs.array_env import ArrayEnv
@@ -57,6 +59,15 @@ class LinkTracker:
         if self.policy_width is not None:
             policy = policy.of_width(self.policy_width)
         return Links(_tensors(policy), _tensors(value))
+
+
+def count_messages(links: Links, speaks: torch.Tensor) -> NDArray[np.float64]:
+    """Messages (B,) of a step in which all hear those of their neighbours that speak (B, N)."""
+    index, mask = (one.expand(len(speaks), *one.shape[-2:]) for one in links.policy)
+    agents = index.shape[1]
+    heard = speaks[:, None].expand(-1, agents, -1).gather(2, index) * mask
+    # The first of a neighbourhood is the agent itself.
+    return heard[..., 1:].sum((1, 2)).double().numpy()
 
 
 def _tensors(neighbourhood: Neighbourhood) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,115 @@
+"""``trafficrl compare``."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from trafficrl.config import ScenarioConfig
+    from trafficrl.evaluation.compare import Contender
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN_OR_CONTROLLER...")
+@click.option(
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    metavar="S",
+    help="Scenario to drive in; may be repeated  [default: the runs' own]",
+)
+@click.option("--episodes", type=click.IntRange(1), default=10, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Evaluation seed; its episodes are never trained or validated on",
+)
+@click.option(
+    "--checkpoint", type=click.Choice(["best", "latest"]), default="best", show_default=True
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a scenario key; may be repeated",
+)
+@click.option(
+    "--metrics",
+    metavar="A,B,...",
+    help="Metrics to show; by the first one it is said who is better  [default: key figures]",
+)
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Also write all metrics: a directory, or a .csv, .json or .md file; may be repeated",
+)
+def compare(
+    runs: tuple[str, ...],
+    scenarios: tuple[str, ...],
+    episodes: int,
+    seed: int,
+    checkpoint: str,
+    overrides: tuple[str, ...],
+    metrics: str | None,
+    outputs: tuple[Path, ...],
+) -> None:
+    """Compare runs and controllers on the same evaluation episodes.
+
+    Each is what `trafficrl evaluate` takes, or a pattern such as 'runs/ring/*'.
+    Runs that differ in their training seed alone make one row, whose intervals
+    are over the seeds.
+    """
+    from trafficrl.evaluation.compare import compare, find_contenders, scenarios_to_drive
+    from trafficrl.evaluation.files import output_file
+    from trafficrl.evaluation.tables import FORMATS, KEY_METRICS, as_text, output_paths
+
+    shown = KEY_METRICS if metrics is None else _known_metrics(metrics)
+    contenders, notes = find_contenders(runs, checkpoint)
+    configs = scenarios_to_drive(contenders, scenarios, overrides)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    with ExitStack() as files:
+        # All open before minutes of simulation; each appears when all went well.
+        paths = dict.fromkeys(path for output in outputs for path in output_paths(output))
+        streams = [
+            (FORMATS[path.suffix.lower()], files.enter_context(output_file(path))) for path in paths
+        ]
+        comparison = compare(
+            contenders,
+            configs,
+            episodes=episodes,
+            seed=seed,
+            overrides=overrides,
+            on_start=_tell,
+        )
+        for render, stream in streams:
+            stream.write(render(comparison, shown))
+    click.echo(as_text(comparison, shown), nl=False)
+
+
+def _known_metrics(text: str) -> list[str]:
+    from trafficrl.evaluation.metrics import METRICS
+    from trafficrl.resources import closest
+
+    names = text.split(",")
+    for name in names:
+        if name not in METRICS:
+            nearest = ", ".join(closest(name, list(METRICS)))
+            raise click.BadParameter(f"no metric is called '{name}' (there are: {nearest})")
+    return names
+
+
+def _tell(contender: Contender, scenario: ScenarioConfig) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"{scenario.name}: {contender.name}", err=True)

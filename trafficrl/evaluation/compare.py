@@ -1,0 +1,254 @@
+"""Several controllers on the same evaluation episodes, training seeds of one algorithm as one."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trafficrl.config import ScenarioConfig, dump_scenario, load_scenario
+from trafficrl.errors import TrafficRLError
+from trafficrl.evaluation.carry import carry, check_overrides
+from trafficrl.evaluation.driver import Driver
+from trafficrl.evaluation.drivers import make_driver
+from trafficrl.evaluation.evaluate import Figures, run_episodes
+from trafficrl.evaluation.metrics import METRICS
+from trafficrl.evaluation.statistics import (
+    Estimate,
+    estimate,
+    interquartile_mean,
+    probability_of_improvement,
+)
+from trafficrl.training.run_directory import RunDirectory
+from trafficrl.types import FloatArray
+
+# What of a scenario has no part in an evaluation, or belongs to the controller.
+NOT_OF_THE_TASK: dict[str, Any] = {
+    **dict.fromkeys(("name", "description", "training", "algorithms"), True),
+    **dict.fromkeys(("observation", "action", "graph"), True),
+    "episode": {"control_interval_s"},
+}
+
+
+@dataclass
+class Contender:
+    """A controller, or all runs of one algorithm and scenario; a driver for each training seed."""
+
+    name: str
+    drivers: list[Driver]
+    seeds: list[int] = field(default_factory=list)  # none where nothing was trained
+    runs: list[str] = field(default_factory=list)
+    trained_on: ScenarioConfig | None = None  # but for the seed
+
+
+@dataclass
+class Row:
+    """A contender in one scenario, or why it cannot drive there; everything by metric."""
+
+    contender: Contender
+    refused: str | None = None
+    over: str = ""  # what intervals are over
+    scores: dict[str, FloatArray] = field(default_factory=dict)  # (S, E)
+    means: dict[str, Estimate] = field(default_factory=dict)
+    interquartile_means: dict[str, Estimate] = field(default_factory=dict)
+
+
+@dataclass
+class Table:
+    """All contenders in one scenario."""
+
+    config: ScenarioConfig
+    rows: list[Row]
+
+
+@dataclass
+class Comparison:
+    """All contenders in all scenarios."""
+
+    tables: list[Table]
+    episodes: int
+    seed: int
+    overrides: list[str]
+
+    def improvement(self, metric: str, tables: Sequence[Table]) -> list[list[Estimate | None]]:
+        """P(row better than column) over all episodes of ``tables``; None of what was refused."""
+        scores = [
+            _side_by_side([table.rows[place] for table in tables], metric)
+            for place in range(len(tables[0].rows))
+        ]
+        strata = np.repeat(np.arange(len(tables)), self.episodes)
+        lower = METRICS[metric].better == "lower"
+        return [
+            [
+                None
+                if x is None or y is None or x is y
+                else probability_of_improvement(x, y, strata=strata, lower_is_better=lower)
+                for y in scores
+            ]
+            for x in scores
+        ]
+
+
+def find_contenders(
+    texts: Sequence[str], checkpoint: str = "best"
+) -> tuple[list[Contender], list[str]]:
+    """What ``texts`` name, in their order, and notes on what was left out.
+
+    A text is what ``make_driver`` takes, or a pattern such as ``runs/ring/*``.
+    Runs whose scenarios differ in ``training.seed`` alone become one contender;
+    of two with the same seed too, the older one is left out.
+    """
+    named = [one for text in texts for one in _expand(text)]
+    groups: dict[str, list[tuple[RunDirectory, Driver, ScenarioConfig]]] = {}
+    contenders: dict[str, Contender | None] = {}  # in order; None for groups of runs
+    seen: set[str | Path] = set()
+    for text in named:
+        driver, trained_on = make_driver(text, checkpoint)
+        run = None if trained_on is None else RunDirectory.open(Path(text))
+        who = text if run is None else run.path.resolve()
+        if who in seen:
+            raise TrafficRLError(f"{text}: is given twice")
+        seen.add(who)
+        if run is None or trained_on is None:
+            contenders[text] = Contender(text, [driver])
+            continue
+        kind = dump_scenario(load_scenario(trained_on, ["training.seed=0"]))
+        contenders.setdefault(kind, None)
+        groups.setdefault(kind, []).append((run, driver, trained_on))
+    notes: list[str] = []
+    found = [one or _group(groups[key], notes) for key, one in contenders.items()]
+    _make_names_unique(found)
+    return found, notes
+
+
+def scenarios_to_drive(
+    contenders: Sequence[Contender], names: Sequence[str], overrides: Sequence[str]
+) -> list[ScenarioConfig]:
+    """The scenarios of these names, or else the one that all runs were trained on."""
+    if names:
+        return [load_scenario(name, overrides) for name in names]
+    trained_on = [one for one in contenders if one.trained_on is not None]
+    if not trained_on:
+        raise TrafficRLError("--scenario: is needed, as nothing here was trained on one")
+    first = trained_on[0]
+    for other in trained_on[1:]:
+        if _task(other) != _task(first):
+            raise TrafficRLError(
+                f"--scenario: is needed, as {first.name} and {other.name} were trained on "
+                "different ones"
+            )
+    assert first.trained_on is not None
+    return [load_scenario(first.trained_on, overrides)]
+
+
+def compare(
+    contenders: Sequence[Contender],
+    scenarios: Sequence[ScenarioConfig],
+    *,
+    episodes: int,
+    seed: int = 0,
+    overrides: Sequence[str] = (),
+    on_start: Callable[[Contender, ScenarioConfig], None] = lambda contender, scenario: None,
+) -> Comparison:
+    """Evaluate every contender in every scenario, on the same episodes.
+
+    The scenarios have the ``overrides``, which a trained run takes of the world
+    alone. What cannot drive somewhere says so in its row; ``TrafficRLError`` if
+    nothing can.
+    """
+    tables = []
+    for scenario in scenarios:
+        rows = []
+        for contender in contenders:
+            on_start(contender, scenario)
+            rows.append(_evaluate(contender, scenario, episodes, seed, overrides))
+        tables.append(Table(scenario, rows))
+    refusals = [row.refused for table in tables for row in table.rows]
+    if all(refusals):
+        raise TrafficRLError(str(refusals[0]))
+    return Comparison(tables, episodes, seed, list(overrides))
+
+
+def _evaluate(
+    contender: Contender,
+    scenario: ScenarioConfig,
+    episodes: int,
+    seed: int,
+    overrides: Sequence[str],
+) -> Row:
+    runs: list[list[Figures]] = []
+    try:
+        if contender.trained_on is not None:
+            check_overrides(contender.trained_on, overrides)
+            scenario = carry(contender.trained_on, scenario)
+        for driver in contender.drivers:
+            runs.append(run_episodes(driver, scenario, episodes=episodes, seed=seed))
+    except TrafficRLError as error:
+        return Row(contender, refused=str(error))
+    scores = {name: np.array([[one[name] for one in run] for run in runs]) for name in METRICS}
+    return Row(
+        contender,
+        over=f"{len(runs)} training seeds" if len(runs) > 1 else f"{episodes} episodes",
+        scores=scores,
+        means={name: estimate(values) for name, values in scores.items()},
+        interquartile_means={
+            name: estimate(values, interquartile_mean) for name, values in scores.items()
+        },
+    )
+
+
+def _expand(text: str) -> list[str]:
+    if not glob.has_magic(text) or Path(text).exists():
+        return [text]
+    found = sorted(glob.glob(text))
+    if not found:
+        raise TrafficRLError(f"{text}: nothing there matches")
+    return found
+
+
+def _group(runs: list[tuple[RunDirectory, Driver, ScenarioConfig]], notes: list[str]) -> Contender:
+    """One contender of runs that differ in their seed alone, in the order of seeds."""
+    newest: dict[int, tuple[RunDirectory, Driver, ScenarioConfig]] = {}
+    for run in sorted(runs, key=lambda one: one[0].info_file.stat().st_mtime):
+        seed = run[2].training.seed
+        if seed in newest:
+            left, kept = newest[seed][0].path, run[0].path
+            notes.append(f"{left} is left out: {kept} is of the same scenario and training seed")
+        newest[seed] = run
+    seeds = sorted(newest)
+    paths = [str(newest[seed][0].path) for seed in seeds]
+    name = paths[0] if len(paths) == 1 else _pattern(paths)
+    trained_on = newest[seeds[0]][2]
+    return Contender(name, [newest[seed][1] for seed in seeds], seeds, paths, trained_on)
+
+
+def _pattern(paths: Sequence[str]) -> str:
+    """The characters that all paths begin with, and a star: ``runs/ring/dmpo-*``."""
+    alike = (len(set(characters)) == 1 for characters in zip(*paths, strict=False))
+    return f"{paths[0][: len(list(takewhile(bool, alike)))]}*"
+
+
+def _make_names_unique(contenders: Sequence[Contender]) -> None:
+    names: list[str] = []
+    for one in contenders:
+        count = names.count(one.name)
+        names.append(one.name)
+        if count:
+            one.name = f"{one.name} ({count + 1})"
+
+
+def _task(contender: Contender) -> dict[str, Any]:
+    assert contender.trained_on is not None
+    return contender.trained_on.model_dump(exclude=NOT_OF_THE_TASK)
+
+
+def _side_by_side(rows: Sequence[Row], metric: str) -> FloatArray | None:
+    """Scores of one contender in several scenarios, (S, all episodes); None if refused in one."""
+    if any(row.refused for row in rows):
+        return None
+    return np.concatenate([row.scores[metric] for row in rows], axis=1)
