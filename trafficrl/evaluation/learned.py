@@ -57,8 +57,10 @@ class LearnedDriver(Driver):
         if not np.array_equal(dealt, self._dealt):
             self._actor, self._dealt = self._algorithm.actor(torch.from_numpy(dealt)), dealt
         decision = self._actor.act(torch.from_numpy(obs), self._links.now(), self._memory, None)
-        self._memory = decision.memory
-        return env.step(decision.action.numpy())
+        step = env.step(decision.action.numpy())
+        new = torch.from_numpy(step.entered[:, env.agents])
+        self._memory = decision.memory.masked_fill(new[..., None], 0.0)
+        return step
 
     def _deal(self, env: ArrayEnv) -> IntArray:
         """The policy of each learned vehicle now, (V,)."""
