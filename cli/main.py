@@ -28,6 +28,7 @@ class Lazy(NamedTuple):
 COMMANDS = {
     "train": Lazy("train:train", "Train the controllers of a scenario."),
     "evaluate": Lazy("evaluate:evaluate", "Evaluate a trained run or a reference controller."),
+    "transfer": Lazy("transfer:transfer", "Drive runs in scenarios that they were not trained on."),
     "scenarios": Lazy("scenarios:scenarios", "List, show and describe scenarios."),
     "doctor": Lazy("doctor:doctor", "Check that this machine has what trafficrl needs."),
 }
