@@ -29,6 +29,7 @@ COMMANDS = {
     "train": Lazy("train:train", "Train the controllers of a scenario."),
     "evaluate": Lazy("evaluate:evaluate", "Evaluate a trained run or a reference controller."),
     "compare": Lazy("compare:compare", "Compare runs and controllers, with intervals."),
+    "transfer": Lazy("transfer:transfer", "Drive runs in scenarios that they were not trained on."),
     "scenarios": Lazy("scenarios:scenarios", "List, show and describe scenarios."),
     "doctor": Lazy("doctor:doctor", "Check that this machine has what trafficrl needs."),
 }

@@ -113,7 +113,17 @@ def test_the_reader_of_imports_sees_every_form(source: str) -> None:
 
 @pytest.mark.parametrize("module", ["trafficrl", "trafficrl.cli.main", "trafficrl.cli.doctor"])
 def test_the_command_line_starts_without_heavy_libraries(module: str) -> None:
-    heavy = ["torch", "numpy", "pydantic", "libsumo", "traci", "networkx", "gymnasium", "rich"]
+    heavy = [
+        "torch",
+        "numpy",
+        "matplotlib",
+        "pydantic",
+        "libsumo",
+        "traci",
+        "networkx",
+        "gymnasium",
+        "rich",
+    ]
     script = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60

@@ -14,7 +14,7 @@ from trafficrl import load_scenario
 from trafficrl.algorithms import ALGORITHMS
 from trafficrl.algorithms.rollout import Links
 from trafficrl.config import ScenarioConfig
-from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.envs.array_env import ArrayEnv, Step
 from trafficrl.errors import CheckpointError, TrafficRLError
 from trafficrl.evaluation.carry import carry
 from trafficrl.evaluation.dealing import Assignment
@@ -278,11 +278,28 @@ def test_neighbours_by_range_are_as_many_as_in_the_training(
     assert len(run_episodes(drive(RunDirectory.open(run)), config, episodes=1)) == 1
 
 
-def test_memory_is_the_vehicles_own_and_begins_empty(trained) -> None:
+class NewVehicle(ArrayEnv):
+    """Another vehicle takes the place of vehicle 2 in every control interval."""
+
+    def step(self, action: np.ndarray) -> Step:
+        step = super().step(action)
+        step.entered = step.entered.copy()
+        step.entered[:, 2] = True
+        return step
+
+
+def test_memory_is_the_vehicles_own_and_a_new_one_has_none(trained) -> None:
     run = trained(*overrides("ic3net"))
-    config, driver = ring_of(run, 5), drive(RunDirectory.open(run))
+    mixed = "vehicles=[{controller: idm}, {controller: learned, count: 4}]"
+    config, driver = ring_of(run, 5, mixed), drive(RunDirectory.open(run))
     first, again = (run_episodes(driver, config, episodes=1) for _ in range(2))
     assert first == again
+    with closing(NewVehicle(config)) as env:
+        obs = env.reset(np.random.default_rng(0))
+        driver.begin(env, np.random.default_rng(0))
+        driver.step(env, obs)
+        remembers = driver._memory.abs().sum(-1) > 0  # type: ignore[attr-defined]
+    assert remembers.tolist() == [[True, False, True, True]]
 
 
 def test_a_checkpoint_that_does_not_say_its_shape_is_refused(trained, tmp_path: Path) -> None:

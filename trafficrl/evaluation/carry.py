@@ -15,20 +15,32 @@ from trafficrl.config.checks import CheckError, check_scenario, has_crossing, ha
 from trafficrl.errors import ScenarioError
 from trafficrl.terms import FEATURES, NEEDS_LEAD, OWN_NETWORK
 
+
+class CarryError(ScenarioError):
+    """A controller cannot be taken there; ``reason`` says why, in short."""
+
+    def __init__(self, trained: ScenarioConfig, other: ScenarioConfig, reason: str, hint: str = ""):
+        self.reason = reason
+        super().__init__(
+            f"'{other.name}' cannot be driven by what was trained on '{trained.name}': "
+            f"{reason}{hint}"
+        )
+
+
 CARRIED = ("observation", "action", "graph", "episode.control_interval_s")
 
 
 def carry(trained: ScenarioConfig, other: ScenarioConfig) -> ScenarioConfig:
     """``other`` as controllers that were trained on ``trained`` drive in it.
 
-    Raises ``ScenarioError`` on one line where they cannot, with the features
+    Raises ``CarryError`` on one line where they cannot, with the features
     that cannot be observed there and those that can.
     """
-    refusal = f"'{other.name}' cannot be driven by what was trained on '{trained.name}'"
     left = _features_left_behind(trained, other)
     if left:
         travels = ", ".join(name for name in FEATURES if _why_not(name, trained, other) is None)
-        raise ScenarioError(f"{refusal}: {'; '.join(left)} (features that travel there: {travels})")
+        hint = f" (features that travel there: {travels})"
+        raise CarryError(trained, other, "; ".join(left), hint)
     graph = trained.graph
     if not has_crossing(other.network):  # where no edge can come of it
         graph = graph.model_copy(update={"conflict_distance_m": None})
@@ -44,7 +56,7 @@ def carry(trained: ScenarioConfig, other: ScenarioConfig) -> ScenarioConfig:
     try:
         check_scenario(driven)
     except CheckError as error:
-        raise ScenarioError(f"{refusal}: {error}") from None
+        raise CarryError(trained, other, str(error)) from None
     return driven
 
 

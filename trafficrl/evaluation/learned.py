@@ -59,8 +59,10 @@ class LearnedDriver(Driver):
         links = self._links.now()
         decision = self._actor.act(torch.from_numpy(obs), links, self._memory, None)
         self.messages = count_messages(links, self._speaks(self._memory))
-        self._memory = decision.memory
-        return env.step(decision.action.numpy())
+        step = env.step(decision.action.numpy())
+        new = torch.from_numpy(step.entered[:, env.agents])
+        self._memory = decision.memory.masked_fill(new[..., None], 0.0)
+        return step
 
     def _speaks(self, memory: torch.Tensor) -> torch.Tensor:
         """1 for agents (B, N) that tell their neighbours something: all, unless they choose to."""
