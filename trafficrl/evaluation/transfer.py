@@ -16,8 +16,9 @@ from trafficrl.evaluation.carry import CarryError, carry
 from trafficrl.evaluation.dealing import Assignment
 from trafficrl.evaluation.driver import Driver
 from trafficrl.evaluation.drivers import make_driver
-from trafficrl.evaluation.evaluate import METRICS, report, run_episodes
+from trafficrl.evaluation.evaluate import report, run_episodes
 from trafficrl.evaluation.learned import LearnedDriver
+from trafficrl.evaluation.metrics import METRICS
 
 SPEED = "mean_speed_mps"
 
