@@ -26,6 +26,7 @@ SHORT = {
         *("--set", "algorithms.dmpo.model.max_updates=2"),
     ],
     "evaluate": ["--episodes", "1", "--set", "episode.steps=20", "--set", "warmup=null"],
+    "transfer": ["--episodes", "1"],
 }
 
 
@@ -58,7 +59,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "scenarios").symlink_to(ROOT / "scenarios")
     run(["train", "ring", "--output", "runs/ring"], folder)
     run(["train", "catchup", "--output", "runs/catchup-0"], folder)
-    shutil.copytree(folder / "runs/ring", folder / "runs/ring-0")
+    for name in ("ring-0", "ring_local"):
+        shutil.copytree(folder / "runs/ring", folder / "runs" / name)
     return folder
 
 
