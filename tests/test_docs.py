@@ -28,6 +28,7 @@ SHORT = {
     ],
     "evaluate": ["--episodes", "1", "--set", "episode.steps=20", "--set", "warmup=null"],
     "compare": ["--episodes", "1", "--set", "episode.steps=20", "--set", "warmup=null"],
+    "transfer": ["--episodes", "1"],
 }
 
 
@@ -71,7 +72,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "scenarios").symlink_to(ROOT / "scenarios")
     run(["train", "ring", "--output", "runs/ring"], folder)
     run(["train", "catchup", "--output", "runs/catchup-0"], folder)
-    shutil.copytree(folder / "runs/ring", folder / "runs/ring-0")
+    for name in ("ring-0", "ring_local"):
+        shutil.copytree(folder / "runs/ring", folder / "runs" / name)
     return folder
 
 

@@ -126,3 +126,26 @@ def test_overrides_of_what_is_the_controllers_are_refused(override: str) -> None
     with pytest.raises(ScenarioError, match=f"^--set {key}: is the controller's") as caught:
         scenario_to_drive(load_scenario("ring"), "figure_eight", [override])
     assert "\n" not in str(caught.value)
+
+
+# The scenario that is made for it -------------------------------------------------------
+
+
+@pytest.mark.parametrize("other", scenario_names())
+def test_a_controller_of_ring_local_drives_anywhere(other: str) -> None:
+    trained, world = load_scenario("ring_local"), load_scenario(other)
+    assert carry(trained, world).observation == trained.observation
+    assert trained.algorithms.dmpo.share_parameters
+
+
+def test_ring_local_observes_a_free_road_as_a_standing_start() -> None:
+    """No input leaves the range of the training: each is clipped, and a standing vehicle
+    with the room before it that jitter may give reads as one with all the room there is.
+    """
+    trained = load_scenario("ring_local")
+    assert all(item.clip is not None for item in trained.observation)
+    error = next(item for item in trained.observation if item.feature == "gap_speed_error")
+    assert error.clip is not None
+    room = 220 / 22 - 5 + 2 * trained.start.jitter_m  # type: ignore[union-attr]
+    allowed = (room - error.parameters["min_gap_m"]) / error.parameters["time_gap_s"]
+    assert allowed / error.scale > error.clip[1]

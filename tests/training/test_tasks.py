@@ -11,7 +11,15 @@ from trafficrl.config import load_scenario
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Progress, Trainer
 
-TASKS = ["catchup", "slowdown", "ring", "ring_free", "figure_eight", "figure_eight_free"]
+TASKS = [
+    "catchup",
+    "slowdown",
+    "ring",
+    "ring_free",
+    "ring_local",
+    "figure_eight",
+    "figure_eight_free",
+]
 # Two updates on short episodes; of what ships, only what takes long is smaller.
 SHORT = [
     "episode.steps=60",
