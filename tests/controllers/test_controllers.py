@@ -83,6 +83,28 @@ def test_a_vehicle_remembers_what_was_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
+def test_a_vehicle_that_comes_into_a_slot_begins_anew(name: str) -> None:
+    gone, came = passage(6), passage(7)
+    came = [replace(states, time=states.time + 60.0) for states in came]
+    expected = driven_by(make(name), came)
+    came[0] = replace(came[0], entered=np.full((1, 2), True))
+    seen = driven_by(make(name), [*gone, *came])[len(gone) :]
+    np.testing.assert_allclose(seen, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_leader_that_is_none_of_the_vehicles_counts_as_one(name: str) -> None:
+    """It tells nothing, so it does as one that is told to keep its speed."""
+    inside = pair(12.0, 9.0, 15.0)
+    outside = replace(
+        inside,
+        leader=np.array([[-1, -1]]),
+        outside_leader_speed=np.array([[np.nan, 9.0]]),
+    )
+    assert of_follower(make(name), outside) == of_follower(make(name), inside)
+
+
+@pytest.mark.parametrize("name", OURS)
 @pytest.mark.parametrize("step", [0.01, 0.1, 1.0])
 def test_accelerations_are_numbers_whatever_happens(name: str, step: float) -> None:
     """Also bumper to bumper, overlapping, at a standstill and without a leader."""

@@ -63,7 +63,7 @@ class ACC(Controller):
     def acceleration(self, states: VehicleStates, step: float) -> FloatArray:
         speed = states.speed
         error = states.headway - self.min_gap - self.time_gap * speed
-        approach = states.of_leader(speed, 0.0) - speed
+        approach = np.nan_to_num(states.leader_speed - speed)
         follow = self.gap_gain * error + self.speed_gain * approach
         cruise = self.cruise_gain * (self.desired_speed - speed)
         return np.clip(np.minimum(follow, cruise), -self.max_braking, self.max_acceleration)

@@ -69,7 +69,7 @@ class CACC(Controller):
     def acceleration(self, states: VehicleStates, step: float) -> FloatArray:
         speed = states.speed
         error = states.headway - self.min_gap - self.time_gap * speed
-        approach = states.of_leader(speed, 0.0) - speed
+        approach = np.nan_to_num(states.leader_speed - speed)
         change = self.error_gain * error + self.rate_gain * approach
         follow = change / (self.control_interval + self.rate_gain * self.time_gap)
         cruise = self.cruise_gain * (self.desired_speed - speed)

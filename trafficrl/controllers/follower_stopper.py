@@ -47,7 +47,7 @@ class FollowerStopper(Controller):
 
     def commanded_speed(self, states: VehicleStates) -> FloatArray:
         """What the envelopes allow, (B, M) in m/s."""
-        leader_speed = states.of_leader(states.speed, self.desired_speed)
+        leader_speed = np.nan_to_num(states.leader_speed, nan=self.desired_speed)
         closing = np.square(np.minimum(leader_speed - states.speed, 0.0))
         stop, follow, free = (
             gap + closing / (2.0 * braking) for gap, braking in zip(GAPS, BRAKING, strict=True)

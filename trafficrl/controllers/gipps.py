@@ -63,7 +63,7 @@ class Gipps(Controller):
         speed, tau = states.speed, self.reaction_time
         share = speed / self.desired_speed
         free = speed + 2.5 * self.max_acceleration * tau * (1.0 - share) * np.sqrt(0.025 + share)
-        leader_stops = np.square(states.of_leader(speed, 0.0)) / self.leader_braking
+        leader_stops = np.square(np.nan_to_num(states.leader_speed)) / self.leader_braking
         room = 2.0 * (states.headway - self.min_gap) - speed * tau + leader_stops
         reaction = self.braking * tau
         safe = np.sqrt(np.maximum(0.0, reaction**2 + self.braking * room)) - reaction

@@ -23,7 +23,7 @@ class IDM(Controller):
 
     ``noise`` (m/s2 * sqrt(s)) is a white acceleration of ``noise / sqrt(step)`` m/s2, so
     that the disturbance of the speed does not depend on the step length. Braking
-    is not clipped: noisy drivers on a ring collide with any bound under 3 m/s2.
+    is not clipped: noisy drivers on a ring collide with a bound of 2 m/s2.
     """
 
     def __init__(

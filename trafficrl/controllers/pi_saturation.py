@@ -53,37 +53,47 @@ class PISaturation(Controller):
         self.max_braking = max_braking
         # Time in s and m driven (B, M) at the states of the averaging time and one before it.
         self._driven: deque[tuple[float, FloatArray]] = deque()
+        # When each vehicle came, in s, and what it had driven then, in m.
+        self._since: FloatArray = np.zeros((1, 1))
+        self._driven_before: FloatArray = np.zeros((1, 1))
         self._command: FloatArray = np.zeros((1, 1))
 
     def reset(self, states: VehicleStates, rng: np.random.Generator) -> None:
         self._driven.clear()
+        self._since = np.full(states.speed.shape, states.time)
+        self._driven_before = states.distance.copy()
         self._command = states.speed.copy()
 
     def acceleration(self, states: VehicleStates, step: float) -> FloatArray:
         speed, gap = states.speed, states.headway
-        mean, led = self._mean_speed(states), states.leader >= 0
-        leader_speed = states.of_leader(speed, 0.0)
+        mean, led = self._mean_speed(states), np.isfinite(gap)
+        leader_speed = np.nan_to_num(states.leader_speed)
+        before = np.where(states.entered, speed, self._command)
         catch_up = np.clip((gap - LOWER_GAP) / (UPPER_GAP - LOWER_GAP), 0.0, 1.0)
         target = mean + CATCH_UP_SPEED * np.where(led, catch_up, 0.0)
         safe = np.maximum(SAFE_TIME * (leader_speed - speed), SAFE_GAP)
         alpha = np.clip((gap - safe) / BLEND_GAP, 0.0, 1.0)
         goal = alpha * target + (1.0 - alpha) * leader_speed
         kept = (alpha / 2.0) ** (step / self.control_interval)
-        self._command = goal + (self._command - goal) * kept
+        self._command = goal + (before - goal) * kept
         change = (self._command - speed) / step
         return np.clip(change, -self.max_braking, self.max_acceleration)
 
     def _mean_speed(self, states: VehicleStates) -> FloatArray:
-        """Over the averaging time, or since the reset where that is less; (B, M) in m/s."""
+        """Over the averaging time, or since it came where that is less; (B, M) in m/s."""
         driven, now = self._driven, states.time
-        driven.append((now, states.distance.copy()))
+        self._since = np.where(states.entered, now, self._since)
+        self._driven_before = np.where(states.entered, states.distance, self._driven_before)
+        if not driven or now > driven[-1][0]:
+            driven.append((now, states.distance.copy()))
         begin = now - self.averaging_time
         while len(driven) > 1 and driven[1][0] <= begin:
             driven.popleft()
-        (first, at_first), (second, at_second) = driven[0], driven[min(1, len(driven) - 1)]
-        if now <= first:
-            return states.speed
-        share = max(0.0, begin - first) / (second - first)
-        at_begin = at_first + share * (at_second - at_first)
-        mean: FloatArray = (states.distance - at_begin) / (now - max(begin, first))
-        return mean
+        at_begin = driven[0][1]
+        if len(driven) > 1:
+            (first, _), (second, at_second) = driven[0], driven[1]
+            at_begin = at_begin + (begin - first) / (second - first) * (at_second - at_begin)
+        new = self._since >= begin
+        way = states.distance - np.where(new, self._driven_before, at_begin)
+        time = now - np.maximum(self._since, begin)
+        return np.divide(way, time, out=states.speed.copy(), where=time > 0.0)

@@ -67,18 +67,19 @@ class Ploeg(Controller):
         self._u = self._bounded(states.acceleration)
 
     def acceleration(self, states: VehicleStates, step: float) -> FloatArray:
-        speed, led = states.speed, states.leader >= 0
+        speed, led = states.speed, np.isfinite(states.headway)
         error = np.where(led, states.headway - self.min_gap - self.time_gap * speed, 0.0)
-        approach = states.of_leader(speed, 0.0) - speed
+        approach = np.nan_to_num(states.leader_speed - speed)
         target = (
             self.error_gain * error
             + self.rate_gain * (approach - self.time_gap * states.acceleration)
             + states.of_leader(states.commanded_acceleration, 0.0)
         )
+        before = np.where(states.entered, self._bounded(states.acceleration), self._u)
         decay = np.exp(-step / self.time_gap)
-        mean = target + (self._u - target) * (1.0 - decay) * self.time_gap / step
+        mean = target + (before - target) * (1.0 - decay) * self.time_gap / step
         cruise = self.cruise_gain * (self.desired_speed - speed)
-        self._u = self._bounded(np.where(led, target + (self._u - target) * decay, cruise))
+        self._u = self._bounded(np.where(led, target + (before - target) * decay, cruise))
         return self._bounded(np.where(led, mean, cruise))
 
     def _bounded(self, acceleration: FloatArray) -> FloatArray:
