@@ -107,7 +107,7 @@ def _packages() -> Iterator[Check]:
 
 def _program(name: str, if_broken: Literal["warn", "fail"]) -> Check:
     """Whether a program of SUMO is there and says its version."""
-    from trafficrl.simulation.networks import sumo_program
+    from trafficrl.simulation.programs import sumo_program
 
     try:
         path = str(sumo_program(name))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .network_options import NetworkChoice, network_options
+
 if TYPE_CHECKING:
     from trafficrl.config import ScenarioConfig
     from trafficrl.evaluation.dealing import Assignment
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run")
 @click.option("--scenario", metavar="S", help="Scenario to drive in  [default: the run's own]")
+@network_options
 @click.option("--episodes", type=click.IntRange(1), default=10, show_default=True)
 @click.option(
     "--seed",
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
 def evaluate(
     run: str,
     scenario: str | None,
+    network: NetworkChoice | None,
     episodes: int,
     seed: int,
     checkpoint: str,
@@ -76,7 +80,8 @@ def evaluate(
     """Evaluate RUN: a run directory, constant:VALUE, or a classical controller such as idm.
 
     VALUE is an acceleration in m/s2, or the index of a choice. Controllers take
-    parameters: idm:noise=0.2, sumo:IDM:accel=1.0. All but run directories need --scenario.
+    parameters: idm:noise=0.2, sumo:IDM:accel=1.0. All but run directories need --scenario, or
+    a network to drive in.
 
     A run drives another scenario with its own observation, action, graph and
     control interval; --set changes what it drives in.
@@ -93,12 +98,15 @@ def evaluate(
     if len(set(files)) < len(files):
         raise click.UsageError("--json, --per-vehicle and --trajectories need a file each")
     driver, trained_on = make_driver(run, checkpoint, assign)
+    where = scenario or trained_on
+    if network is not None:
+        where = network.scenario(scenario)
+    if where is None:
+        raise click.UsageError(f"'{run}' needs a --scenario or a --net-file to drive in")
     if trained_on is not None:
-        config = scenario_to_drive(trained_on, scenario or trained_on, overrides)
-    elif scenario is not None:
-        config = load_scenario(scenario, overrides)
+        config = scenario_to_drive(trained_on, where, overrides)
     else:
-        raise click.UsageError(f"'{run}' needs a --scenario to drive in")
+        config = load_scenario(where, overrides)
     # A folder of runs stands for its newest one: say which.
     name = run if trained_on is None else str(RunDirectory.open(Path(run)).path)
     with ExitStack() as stack:
@@ -161,3 +169,8 @@ def _print(result: dict[str, Any]) -> None:
                 click.echo(
                     f"{name:31}{result[name]:>12.6g}  {interval:^25}  {metric.unit}, {metric.about}"
                 )
+    if result["vehicles_without_slot"]:
+        click.echo(
+            f"{result['vehicles_without_slot']:g} vehicles an episode found no slot, or are no "
+            "cars: SUMO's own model drove them (--vehicles N, or more 'vehicles' in the scenario)"
+        )

@@ -22,7 +22,7 @@ def scenarios(context: click.Context) -> None:
     rows = [("NAME", "VEHICLES", "NETWORK", "DESCRIPTION")]
     for name in scenario_names():
         config = load_scenario(name)
-        rows.append((name, _vehicles(config), _network(config), config.description))
+        rows.append((name, _vehicles(config), config.network.summary, config.description))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -60,13 +60,3 @@ def _vehicles(config: ScenarioConfig) -> str:
     for group in config.vehicles:
         counts[group.controller] = counts.get(group.controller, 0) + group.count
     return " + ".join(f"{count} {controller}" for controller, count in counts.items())
-
-
-def _network(config: ScenarioConfig) -> str:
-    network = config.network
-    if network.kind == "figure_eight":
-        return f"figure eight, radius {network.radius_m:g} m"
-    if network.kind == "ring" and network.length_range_m is not None:
-        low, high = network.length_range_m
-        return f"ring, {low:g} to {high:g} m"
-    return f"{network.kind}, {network.length_m:g} m"

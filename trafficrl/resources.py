@@ -37,6 +37,23 @@ def sumo_config_dir() -> Path:
     return _folder("sumo_configs")
 
 
+def sumo_names() -> list[str]:
+    """Names of all bundled networks with SUMO files, sorted, such as ``merge``."""
+    return sorted(path.name for path in sumo_config_dir().iterdir() if path.is_dir())
+
+
+def is_sumo_name(name: str) -> bool:
+    """Whether ``name`` is that of a bundled network and not a path."""
+    return not Path(name).suffix and name in sumo_names()
+
+
+def sumo_file(name: str, suffix: str) -> Path:
+    """The file of that kind of a bundled network, otherwise ``name`` as a path."""
+    if is_sumo_name(name):
+        return sumo_config_dir() / name / f"{name}{suffix}"
+    return Path(name)
+
+
 def closest(name: str, names: list[str]) -> list[str]:
     """``names`` with the most similar to ``name`` first."""
     return sorted(

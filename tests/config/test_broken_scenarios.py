@@ -31,7 +31,7 @@ BROKEN_FILES = [
     ("network:", "§network: 3\nx:", "network: should be a mapping of keys, not 3"),
     ("network:", "§network: null\nx:", "network: should be a mapping of keys, not null"),
     ("kind: ring", "§kind: rign", "not 'rign' (did you mean 'ring'?)"),
-    ("kind: ring", "§kind: 7", "should be one of 'figure_eight', 'ring', 'road', not 7"),
+    ("kind: ring", "§kind: 7", "'ring', 'road', 'spider', not 7"),
     ("kind: ring", "kind: road\n  §length_range_m: [1, 2]", "network.length_range_m: unknown key"),
     ("network:\n  kind: ring", "§network:\n  lanes: 1", "network.kind: required key is missing"),
     ("length_m: 100.0", "§lenght_m: 100.0", "network.lenght_m: unknown key (did you mean"),

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from trafficrl.config import ScenarioConfig, load_scenario
-from trafficrl.config.checks import path_length
+from trafficrl.config.networks import FigureEightNetwork
 from trafficrl.errors import ScenarioError
 
 
@@ -155,6 +155,6 @@ def test_every_contradiction_is_told(ring: ScenarioConfig) -> None:
 
 def test_the_figure_eight_is_two_three_quarter_circles_and_four_arms(ring: ScenarioConfig) -> None:
     config = load_scenario(ring, ["network={kind: figure_eight, radius_m: 30}"])
-    assert config.network.kind == "figure_eight"
+    assert isinstance(config.network, FigureEightNetwork)
     circles, arms = 2 * 0.75 * 2 * math.pi * 30, 4 * 30
-    assert path_length(config.network) == pytest.approx(circles + arms)
+    assert config.network.shortest_lap == pytest.approx(circles + arms)

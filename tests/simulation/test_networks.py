@@ -15,9 +15,10 @@ from typing import Any
 import libsumo
 import pytest
 
-from trafficrl.config.scenario import FigureEightNetwork, RingNetwork, RoadNetwork
+from trafficrl.config.networks import FigureEightNetwork, RingNetwork, RoadNetwork
 from trafficrl.errors import ScenarioError, SimulationError
-from trafficrl.simulation.networks import BuiltNetwork, Course, build_network, sumo_program
+from trafficrl.simulation.networks import BuiltNetwork, Course, build_network
+from trafficrl.simulation.programs import sumo_program
 from trafficrl.simulation.sumo_files import NAMES, write_sumo_files
 
 COMMITTED = Path(__file__).parents[2] / "sumo_configs"

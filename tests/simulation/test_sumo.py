@@ -140,7 +140,7 @@ def test_leaders_agree_with_geometry_on_two_lanes(prepare: Prepare) -> None:
     traffic.place(start, lanes=2)
     lane = np.arange(20) % 2
     for command in random_commands(150, 20):
-        index, gap = traffic.simulation.leaders()
+        index, gap, _ = traffic.simulation.leaders()
         position = start + traffic.simulation.read()[1]
         ahead = np.mod(position - position[:, None], 260.0)  # from row to column
         ahead[lane[:, None] != lane] = np.inf
@@ -154,7 +154,7 @@ def test_leaders_agree_with_geometry_on_two_lanes(prepare: Prepare) -> None:
 def test_a_lone_vehicle_has_no_leader(prepare: Prepare) -> None:
     traffic = prepare("ring", "network.length_m=100", "vehicles.0.count=1").load()
     traffic.place(np.array([30.0]))
-    index, gap = traffic.simulation.leaders()
+    index, gap, _ = traffic.simulation.leaders()
     assert (index.tolist(), gap.tolist()) == ([-1], [np.inf])
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from trafficrl.config.scenario import (
+from trafficrl.config.networks import (
+    ClosedNetwork,
+    CourseNetwork,
     FigureEightNetwork,
     NetworkConfig,
-    PlatoonStart,
-    RingNetwork,
     RoadNetwork,
+)
+from trafficrl.config.scenario import (
+    PlatoonStart,
     ScenarioConfig,
     UniformStart,
     VehicleGroup,
@@ -43,23 +46,14 @@ def check_scenario(config: ScenarioConfig) -> None:
     problems = [
         *_check_times(config),
         *_check_controllers(config),
-        *_check_room(config),
+        *_check_start(config),
+        *_check_streets(config),
         *_check_graph(config),
         *_check_terms(config),
         *_check_algorithm(config),
     ]
     if problems:
         raise CheckError(problems)
-
-
-def path_length(network: RingNetwork | FigureEightNetwork) -> float:
-    """Shortest length of the closed path that the vehicles drive on, m."""
-    if isinstance(network, FigureEightNetwork):
-        # Two three-quarter circles and the four arms of the crossing.
-        return network.radius_m * (3 * math.pi + 4)
-    if network.length_range_m is not None:
-        return network.length_range_m[0]
-    return network.length_m
 
 
 def has_crossing(network: NetworkConfig) -> bool:
@@ -130,40 +124,53 @@ def _check_terms(config: ScenarioConfig) -> Iterator[Problem]:
             yield path, f"'{name}' needs a first vehicle with the controller '{LEAD}'"
 
 
-def _check_room(config: ScenarioConfig) -> Iterator[Problem]:
+def _check_start(config: ScenarioConfig) -> Iterator[Problem]:
     network, start = config.network, config.start
-    if (start.kind == "platoon") != (network.kind == "road"):
-        right = "platoon" if network.kind == "road" else "uniform"
+    if start.kind != network.start_kind:
         yield (
             ("start", "kind"),
-            f"'{start.kind}' does not go with a {_name(network.kind)} (should be '{right}')",
+            f"'{start.kind}' does not go with {network.title} (should be '{network.start_kind}')",
         )
     elif isinstance(network, RoadNetwork):
         yield from _check_platoon(config, network.length_m)
-    else:
-        length = path_length(network)
-        count = config.n_vehicles
-        most = math.floor(length / (VEHICLE_LENGTH + config.simulation.min_gap_m) + 1e-9)
-        if count > most:
+    elif isinstance(network, ClosedNetwork):
+        yield from _check_room(config, network)
+
+
+def _check_room(config: ScenarioConfig, network: ClosedNetwork) -> Iterator[Problem]:
+    length, start, count = network.shortest_lap, config.start, config.n_vehicles
+    most = math.floor(length / (VEHICLE_LENGTH + config.simulation.min_gap_m) + 1e-9)
+    if count > most:
+        yield (
+            ("vehicles",),
+            f"{count} vehicles do not fit {network.title} of {length:.4g} m (at most {most})",
+        )
+    elif isinstance(start, UniformStart) and count > 1:
+        free = length / count - VEHICLE_LENGTH
+        if 2 * start.jitter_m > free:
             yield (
-                ("vehicles",),
-                f"{count} vehicles do not fit a {_name(network.kind)} of {length:.4g} m "
-                f"(at most {most})",
+                ("start", "jitter_m"),
+                f"{start.jitter_m:g} m lets vehicles overlap (at most {free / 2:.3g})",
             )
-        elif isinstance(start, UniformStart) and count > 1:
-            free = length / count - VEHICLE_LENGTH
-            if 2 * start.jitter_m > free:
-                yield (
-                    ("start", "jitter_m"),
-                    f"{start.jitter_m:g} m lets vehicles overlap (at most {free / 2:.3g})",
-                )
+
+
+def _check_streets(config: ScenarioConfig) -> Iterator[Problem]:
+    """What only vehicles in line on a course of their own can have."""
+    if isinstance(config.network, CourseNetwork):
+        return
+    where = f"on streets (network '{config.network.kind}')"
+    for index, group in enumerate(config.vehicles):
+        if group.controller == LEAD:
+            yield ("vehicles", index, "controller"), f"nobody is the '{LEAD}' {where}"
+    if config.training.replicas > 1:
+        yield ("training", "replicas"), f"should be 1 {where}: there is one copy of it"
 
 
 def _check_graph(config: ScenarioConfig) -> Iterator[Problem]:
     if config.graph.conflict_distance_m is not None and not has_crossing(config.network):
         yield (
             ("graph", "conflict_distance_m"),
-            f"a {_name(config.network.kind)} has no crossing (leave it out)",
+            f"{config.network.title} has no crossing of a course with itself (leave it out)",
         )
 
 
@@ -198,7 +205,3 @@ def _check_algorithm(config: ScenarioConfig) -> Iterator[Problem]:
             ("training", "algorithm"),
             f"no algorithm is called '{config.training.algorithm}' (known: {', '.join(known)})",
         )
-
-
-def _name(kind: str) -> str:
-    return kind.replace("_", " ")

@@ -2,7 +2,8 @@
 
 A file may name another one to build on as ``extends: other.yaml``. Mappings
 merge deeply; lists and scalars replace; a mapping of another ``kind`` replaces
-the whole one.
+the whole one. Keys that end in ``_file`` or ``_files`` hold paths, relative to
+the file that they stand in.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from trafficrl.config.messages import OVERRIDE, explain, show_value
 from trafficrl.config.scenario import ScenarioConfig
 from trafficrl.config.yaml_source import MAX_DEPTH, Node, parse_yaml, to_yaml
 from trafficrl.errors import ScenarioError
-from trafficrl.resources import closest, scenario_names, scenario_path
+from trafficrl.resources import closest, is_sumo_name, scenario_names, scenario_path
 
 MAX_BYTES = 1_000_000
 EXTENDS = "extends"
+PATH_SUFFIXES = ("_file", "_files")  # of keys
 
 _KEY_PATH = re.compile(r"[\w-]+(\.[\w-]+)*")
 
@@ -48,6 +50,7 @@ def load_scenario(
         tree = reduce(_merge, reversed(_read_layers(os.fspath(scenario))))
     for override in overrides:
         _override(tree, override)
+    tree = _absolute(tree, Path.cwd())  # what is relative yet is from the command line
     try:
         return ScenarioConfig.model_validate(tree.plain())
     except ValidationError as error:
@@ -78,8 +81,8 @@ def _read_layers(scenario: str) -> list[Node]:
             raise ScenarioError(
                 f"{layer.where}: should be a mapping of keys such as 'name: ring', not {found}"
             )
-        layers.append(layer)
         parent = layer.value.pop(EXTENDS, None)
+        layers.append(_absolute(layer, path.parent))
         if parent is None:
             return layers
         try:
@@ -143,6 +146,21 @@ def _merge(parent: Node, child: Node) -> Node:
     for key, node in child.value.items():
         merged[key] = _merge(merged[key], node) if key in merged else node
     return Node(merged, child.where)
+
+
+def _absolute(node: Node, folder: Path, is_path: bool = False) -> Node:
+    """``node`` with all paths in it absolute, as seen from ``folder``; bundled names stay."""
+    if isinstance(node.value, dict):
+        items = {
+            key: _absolute(item, folder, key.endswith(PATH_SUFFIXES))
+            for key, item in node.value.items()
+        }
+        return Node(items, node.where)
+    if isinstance(node.value, list):
+        return Node([_absolute(item, folder, is_path) for item in node.value], node.where)
+    if is_path and isinstance(node.value, str) and node.value and not is_sumo_name(node.value):
+        return Node(os.path.abspath(folder / node.value), node.where)
+    return node
 
 
 def _override(tree: Node, override: str) -> None:

@@ -14,48 +14,9 @@ from pydantic import Field, model_validator
 
 from trafficrl.config.algorithms import AlgorithmSettings
 from trafficrl.config.base import Interval, PositiveInterval, Section
+from trafficrl.config.networks import NetworkConfig
 from trafficrl.terms import FEATURES, REWARD_TERMS
 from trafficrl.types import LEARNED
-
-
-class _Road(Section):
-    lanes: int = Field(1, ge=1, le=8, description="lanes side by side")
-    speed_limit_mps: float = Field(30.0, gt=0, description="speed limit, m/s")
-
-    @property
-    def fixed_order(self) -> bool:
-        """Whether who follows whom stays as it is at the start."""
-        return self.lanes == 1
-
-
-class RingNetwork(_Road):
-    """A closed single road; the length is that of the lane, to the millimetre."""
-
-    kind: Literal["ring"]
-    length_m: float = Field(260.0, ge=20, description="length of one lap, m")
-    length_range_m: PositiveInterval | None = Field(
-        None, description="draw the length of each episode from this interval, m (whole metres)"
-    )
-
-
-class FigureEightNetwork(_Road):
-    """Two three-quarter circles joined by a crossing with right of way."""
-
-    kind: Literal["figure_eight"]
-    lanes: Literal[1] = Field(1, description="one: the lanes of a crossing differ in length")
-    radius_m: float = Field(30.0, ge=10, description="radius of both circles, m")
-
-
-class RoadNetwork(_Road):
-    """A straight open road."""
-
-    kind: Literal["road"]
-    length_m: float = Field(3000.0, gt=50, description="length, m")
-
-
-NetworkConfig = Annotated[
-    RingNetwork | FigureEightNetwork | RoadNetwork, Field(discriminator="kind")
-]
 
 
 class VehicleGroup(Section):
@@ -92,6 +53,12 @@ class SimulationConfig(Section):
     max_speed_mps: float = Field(50.0, gt=0, description="commanded speeds are clipped to it, m/s")
     min_gap_m: float = Field(2.0, ge=0, description="SUMO's own standstill gap, m")
     time_headway_s: float = Field(1.0, gt=0, description="SUMO's own time headway (tau), s")
+    acceleration_mps2: float = Field(
+        50.0,
+        gt=0,
+        description="acceleration that SUMO credits vehicles with, m/s2: others at a junction "
+        "expect it of them, and with the safe-speed check (bit 0) they get no more",
+    )
 
 
 class EpisodeConfig(Section):
@@ -133,7 +100,22 @@ class PlatoonStart(Section):
     )
 
 
-StartConfig = Annotated[UniformStart | PlatoonStart, Field(discriminator="kind")]
+class SpreadStart(Section):
+    """Vehicles at random places of all streets, in proportion to their lengths."""
+
+    kind: Literal["spread"]
+    speed_mps: float = Field(0.0, ge=0, description="initial speed, m/s")
+
+
+class RoutesStart(Section):
+    """The network's route files say when and where vehicles depart."""
+
+    kind: Literal["routes"]
+
+
+StartConfig = Annotated[
+    UniformStart | PlatoonStart | SpreadStart | RoutesStart, Field(discriminator="kind")
+]
 
 
 class WarmupConfig(Section):

@@ -14,26 +14,30 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trafficrl.config.scenario import RingNetwork, ScenarioConfig
+from trafficrl.config.networks import CourseNetwork, RingNetwork
+from trafficrl.config.scenario import ScenarioConfig
 from trafficrl.envs.order import distance_ahead, fixed_order, neighbours_by_lane
 from trafficrl.envs.starts import start_positions
 from trafficrl.envs.world import World
 from trafficrl.errors import ScenarioError
 from trafficrl.simulation.networks import build_network
-from trafficrl.types import VEHICLE_LENGTH, BoolArray, FloatArray, VehicleStates
+from trafficrl.types import VEHICLE_LENGTH, BoolArray, FloatArray, IntArray, VehicleStates
 
 
 class CourseWorld(World):
     """M vehicles in line on each replica's course."""
 
-    def __init__(self, config: ScenarioConfig, *, replicas: int = 1) -> None:
+    def __init__(
+        self, config: ScenarioConfig, network: CourseNetwork, *, replicas: int = 1
+    ) -> None:
         super().__init__(config, replicas=replicas)
+        self._course = network
         self._directory = tempfile.TemporaryDirectory(prefix="trafficrl-")
-        self._network = build_network(config.network, replicas)
+        self._network = build_network(network, replicas)
         self.crossings = tuple(combinations(self._network.courses[0].crossings, 2))
         self._closed = self._network.courses[0].closed
         self._path_length: FloatArray = np.full(replicas, np.inf)
-        self._lanes = np.tile(np.arange(self.n_vehicles) % config.network.lanes, replicas)
+        self._lanes = np.tile(np.arange(self.n_vehicles) % network.lanes, replicas)
         self._order = fixed_order(self.n_vehicles, self._closed, replicas)
         self._start: FloatArray = np.zeros(self.shape)  # m along the course at insertion
 
@@ -59,6 +63,10 @@ class CourseWorld(World):
 
     # ------------------------------------------------------------------
 
+    def _vehicles_of(self, columns: IntArray) -> list[str]:
+        ids = np.array(self._ids(), dtype=object).reshape(self.shape)
+        return ids[:, columns].ravel().tolist()
+
     def _simulate(self, command: FloatArray) -> None:
         self._simulation.step(command.ravel())
 
@@ -69,8 +77,8 @@ class CourseWorld(World):
         position = self._start + odometer
         if self._closed:
             position = np.mod(position, self._path_length[:, None])
-        if self.config.network.lanes > 1:
-            leader, follower, headway = neighbours_by_lane(*self._simulation.leaders(), shape)
+        if self._course.lanes > 1:
+            leader, follower, headway = neighbours_by_lane(*self._simulation.leaders()[:2], shape)
         else:
             leader, follower = self._order
             ahead = distance_ahead(position, leader, self._path_length)
@@ -145,7 +153,7 @@ class CourseWorld(World):
         return states
 
     def _load_network(self, rng: np.random.Generator) -> None:
-        network = self.config.network
+        network = self._course
         if isinstance(network, RingNetwork) and network.length_range_m is not None:
             low, high = network.length_range_m
             lengths = rng.integers(math.ceil(low), math.floor(high) + 1, self.replicas)

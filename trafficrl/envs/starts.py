@@ -20,6 +20,7 @@ def start_positions(
     """
     if isinstance(start, UniformStart):
         return _uniform(start, lengths, vehicles, rng)
+    assert isinstance(start, PlatoonStart), "other starts are not along a course"
     return _platoon(start, len(lengths), vehicles, rng)
 
 

@@ -17,7 +17,15 @@ from trafficrl.config.scenario import ScenarioConfig
 from trafficrl.controllers import Controller, make_controller
 from trafficrl.errors import SimulationError
 from trafficrl.simulation.sumo import SumoSimulation
-from trafficrl.types import LEARNED, VEHICLE_LENGTH, BoolArray, FloatArray, IntArray, VehicleStates
+from trafficrl.types import (
+    LEARNED,
+    VEHICLE_LENGTH,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    VehicleStates,
+    VehicleType,
+)
 
 OVERRIDE_TOLERANCE = 1e-6  # m/s
 WARMUP_TRIES = 10
@@ -49,6 +57,8 @@ class World:
         self.crossing_collisions = True  # whether contacts of vehicles that cross count
         self._simulation = SumoSimulation(config.simulation, vehicle_length=VEHICLE_LENGTH)
         self._loaded = False  # whether SUMO has the network and every vType
+        # Of the M vehicles, where SUMO drives them by a model of its own.
+        self._vehicle_types: list[VehicleType | None] = [None] * self.n_vehicles
         warmup = config.warmup
         self._warmup_driver = (
             None if warmup is None else make_controller(warmup.controller, warmup.parameters)
@@ -58,6 +68,8 @@ class World:
             self.admit(controller)
         self._frozen: BoolArray = np.zeros(replicas, dtype=bool)
         self._driven_before: FloatArray = np.zeros(self.shape)  # m, in the warm-up
+        # Vehicles of this episode that found no slot: SUMO drives them.
+        self.without_slot: IntArray = np.zeros(replicas, dtype=np.int64)
         self.states: VehicleStates  # from the first reset on
 
     def reset(self, rng: np.random.Generator) -> VehicleStates:
@@ -65,6 +77,7 @@ class World:
         for _ in range(WARMUP_TRIES):
             self._driven_before = np.zeros(self.shape)
             self._frozen[:] = False
+            self._vehicle_types = [None] * self.n_vehicles
             self.states = self._place(rng)
             if self._warm_up(rng):
                 break
@@ -87,12 +100,13 @@ class World:
 
     def hand_over(self, controller: Controller, columns: IntArray) -> None:
         """Until the next reset ``controller`` has these of the M vehicles, in every replica."""
-        first = self.n_vehicles * np.arange(self.replicas)[:, None]
-        vehicles = (first + columns).ravel()
-        if controller.vehicle_type is None:
+        vehicle_type, vehicles = controller.vehicle_type, self._vehicles_of(columns)
+        for column in columns.tolist():
+            self._vehicle_types[column] = vehicle_type
+        if vehicle_type is None:
             self._simulation.take_back(vehicles)
         else:
-            self._simulation.release(vehicles, controller.vehicle_type)
+            self._simulation.release(vehicles, vehicle_type)
 
     def drive(self, acceleration: FloatArray) -> VehicleStates:
         """One step with the agents' accelerations (B, N) in m/s2."""
@@ -130,6 +144,10 @@ class World:
         self._simulation.close()
 
     # What kinds of worlds differ in ------------------------------------------
+
+    def _vehicles_of(self, columns: IntArray) -> list[str]:
+        """SUMO ids of these of the M vehicles, in every replica, as far as they are there."""
+        raise NotImplementedError
 
     def _place(self, rng: np.random.Generator) -> VehicleStates:
         """Begin an episode: the network, and who is on it from the start."""
@@ -178,7 +196,8 @@ class World:
             states = self._advance(driver.acceleration(self.states, self.step_length))
             if states.collided.any():
                 return False
-        self._simulation.take_back(np.arange(self.replicas * self.n_vehicles))
+        self._simulation.take_back(self._vehicles_of(np.arange(self.n_vehicles)))
+        self._vehicle_types = [None] * self.n_vehicles
         self._driven_before = self.states.distance
         self.states = replace(self.states, time=0.0, distance=np.zeros(self.shape))
         return True

@@ -79,6 +79,7 @@ class Trajectory:
     reward: FloatArray  # (I, N), without the terms that are for training only
     reward_terms: dict[str, FloatArray]  # (I, N) each
     messages: FloatArray  # (I,) sent over directed edges of the vehicle graph
+    without_slot: int  # vehicles that came and that SUMO drove, as no slot was free for them
     places: Places | None  # where they were asked for
 
     @property
@@ -196,6 +197,7 @@ class TrajectoryRecorder:
                     for name in terms
                 },
                 messages=np.array([messages for _, messages in intervals]),
+                without_slot=int(self.env.world.without_slot[replica]),
                 places=places,
                 **own,
             )

@@ -70,11 +70,12 @@ class Course:
 
 @dataclass(frozen=True)
 class BuiltNetwork:
-    """A network on disk and the courses of its replicas."""
+    """A network on disk, with the courses of its replicas or the routes of its vehicles."""
 
     net_file: Path
     additional_file: Path | None  # rerouters that keep vehicles on a closed course for ever
     courses: tuple[Course, ...]  # one per replica
+    route_files: tuple[Path, ...] = ()  # of vehicles that come and go
 
 
 def read_courses(

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 from itertools import accumulate
 from math import cos, inf, pi, sin
-from typing import TYPE_CHECKING
 
+from trafficrl.config.networks import CourseNetwork, FigureEightNetwork, RingNetwork, RoadNetwork
 from trafficrl.errors import ScenarioError
 from trafficrl.simulation import xmlfiles
-
-if TYPE_CHECKING:
-    from trafficrl.config.scenario import NetworkConfig
 
 Point = tuple[float, float]
 _Attributes = dict[str, str | float]
@@ -46,27 +44,30 @@ class Layout:
     edges: tuple[Edge, ...]
     height: float
     closed: bool
+    internal_lanes: bool = False  # inside junctions: a crossing needs them, a ring is lengthened
 
 
 def make_layouts(
-    config: NetworkConfig, replicas: int, lengths: Sequence[float] | None
+    config: CourseNetwork, replicas: int, lengths: Sequence[float] | None
 ) -> list[Layout]:
     """One layout per replica; raises ``ScenarioError`` for what cannot be drawn."""
     if replicas < 1:
         raise ScenarioError(f"replicas: {replicas} is not a number of copies (1 or more)")
-    if lengths is not None and config.kind != "ring":
-        raise ScenarioError(f"network: lengths are drawn for a ring only, not for a {config.kind}")
-    if lengths is not None and len(lengths) != replicas:
+    if lengths is None:
+        return [draw(config)] * replicas
+    if not isinstance(config, RingNetwork):
+        raise ScenarioError(f"network: lengths are drawn for a ring only, not for {config.title}")
+    if len(lengths) != replicas:
         raise ScenarioError(
             f"network: {len(lengths)} lengths given (one for each of {replicas} replicas)"
         )
-    width = config.lanes * _LANE_WIDTH
-    if config.kind == "ring":
-        wanted = [config.length_m] * replicas if lengths is None else lengths
-        return [_ring(length, width) for length in wanted]
-    if config.kind == "figure_eight":
-        return [_figure_eight(config.radius_m, width)] * replicas
-    return [_road(config.length_m, width)] * replicas
+    return [draw(config.model_copy(update={"length_m": length})) for length in lengths]
+
+
+@singledispatch
+def draw(config: CourseNetwork) -> Layout:
+    """The layout of one replica; each kind of course registers its own."""
+    raise NotImplementedError(type(config))
 
 
 def edge_ids(layouts: Sequence[Layout]) -> list[list[str]]:
@@ -133,7 +134,9 @@ def rerouters_xml(layouts: Sequence[Layout]) -> str | None:
     return xmlfiles.text(root)
 
 
-def _ring(length: float, width: float) -> Layout:
+@draw.register
+def _ring(config: RingNetwork) -> Layout:
+    length, width = config.length_m, config.lanes * _LANE_WIDTH
     if not _SHORTEST_RING <= length < inf:
         raise ScenarioError(
             f"network: a ring of {length:g} m cannot be built (at least {_SHORTEST_RING:g} m)"
@@ -151,8 +154,10 @@ def _ring(length: float, width: float) -> Layout:
     return Layout(edges, 2 * radius + width, closed=True)
 
 
-def _figure_eight(radius: float, width: float) -> Layout:
+@draw.register
+def _figure_eight(config: FigureEightNetwork) -> Layout:
     """The circles lie north-east and south-west of the crossing, a radius away from its arms."""
+    radius, width = config.radius_m, config.lanes * _LANE_WIDTH
     _check_width(width, radius, f"a figure eight of radius {radius:g} m")
     centre = (0.0, 0.0)
     north_east, south_west = (radius, radius), (-radius, -radius)
@@ -167,12 +172,13 @@ def _figure_eight(radius: float, width: float) -> Layout:
         Edge("centre", "lower", (centre, *lower_out), priority=1),
         Edge("lower", "centre", (*lower_back, centre), priority=2),
     )
-    return Layout(edges, 4 * radius + width, closed=True)
+    return Layout(edges, 4 * radius + width, closed=True, internal_lanes=True)
 
 
-def _road(length: float, width: float) -> Layout:
-    edge = Edge("start", "end", ((0.0, 0.0), (length, 0.0)), length)
-    return Layout((edge,), width, closed=False)
+@draw.register
+def _road(config: RoadNetwork) -> Layout:
+    edge = Edge("start", "end", ((0.0, 0.0), (config.length_m, 0.0)), config.length_m)
+    return Layout((edge,), config.lanes * _LANE_WIDTH, closed=False)
 
 
 def _arc(centre: Point, radius: float, begin: float, end: float) -> tuple[Point, ...]:

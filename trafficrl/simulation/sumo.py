@@ -13,25 +13,35 @@ import subprocess
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trafficrl.config.scenario import SimulationConfig
 from trafficrl.errors import SimulationError, TrafficRLError
-from trafficrl.simulation.networks import BuiltNetwork, sumo_program
+from trafficrl.simulation.networks import BuiltNetwork
+from trafficrl.simulation.options import sumo_options
+from trafficrl.simulation.programs import sumo_program
+from trafficrl.simulation.streets import CAR
 from trafficrl.simulation.sumo_types import SumoTypes
 from trafficrl.types import FloatArray, IntArray, VehicleType
 
-VEHICLE_TYPE = "car"
-UNBOUNDED_ACCELERATION = 50.0  # m/s2
+VEHICLE_TYPE = "trafficrl"  # no name that a route file is likely to define
 WHOLE_LAW = 31  # the speed mode with all of SUMO's checks
 NO_COMMAND = -1.0  # as a speed: SUMO decides
 LEADER_LOOK_AHEAD = 200.0  # m, where SUMO is asked for leaders
 INSIDE_JUNCTION = "junction"  # SUMO's name for a contact there, of whatever two vehicles
 _labels = itertools.count()
 _in_process: weakref.ReferenceType[SumoSimulation] | None = None
+
+
+class Leaders(NamedTuple):
+    """Whom each vehicle follows, all (V,)."""
+
+    leader: IntArray  # among the vehicles, -1 for none of them
+    gap: FloatArray  # m to the rear bumper, inf without a leader
+    outside_speed: FloatArray  # m/s of a leader that is none of them, NaN without such a one
 
 
 class SumoSimulation:
@@ -41,21 +51,23 @@ class SumoSimulation:
     own); both give bit-identical results.
     """
 
-    def __init__(self, config: SimulationConfig, *, vehicle_length: float, seed: int = 0) -> None:
+    def __init__(self, config: SimulationConfig, *, vehicle_length: float) -> None:
         self.config = config
         self.vehicle_length = vehicle_length
-        self.seed = seed
         self._api: Any = None  # module libsumo, or a traci connection
         self._ids: list[str] = []
         self._network: BuiltNetwork | None = None
         self._types = SumoTypes(config, vehicle_length)
-        self._released: set[int] = set()  # vehicles that SUMO drives by a model of its own
+        self._released: set[str] = set()  # vehicles that SUMO drives by a model of its own
 
     # Life ------------------------------------------------------------------
 
-    def load(self, network: BuiltNetwork) -> None:
-        """Start SUMO on ``network``, or load it into the SUMO that runs."""
-        options = self._options(network)
+    def load(self, network: BuiltNetwork, *, seed: int = 0) -> None:
+        """Start SUMO on ``network``, or load it into the SUMO that runs.
+
+        ``seed`` is that of SUMO's own randomness: lane changes, and what route files draw.
+        """
+        options = sumo_options(self.config, network, seed, types=self._types.write())
         running = self._api is not None
         try:
             with _translated(f"loading {network.net_file}"):
@@ -105,27 +117,6 @@ class SumoSimulation:
                 traci.start(command, label=label, stdout=subprocess.DEVNULL)
             self._api = traci.getConnection(label)
 
-    def _options(self, network: BuiltNetwork) -> list[str]:
-        options = {
-            "net-file": str(network.net_file.resolve()),
-            "step-length": repr(self.config.step_s),
-            "seed": str(self.seed),
-            "time-to-teleport": "-1",
-            "collision.action": "warn",
-            "collision.check-junctions": "true",
-            # Contact; by default SUMO calls it a collision below minGap already.
-            "collision.mingap-factor": "0",
-            "step-method.ballistic": str(self.config.step_method == "ballistic").lower(),
-            "insertion-checks": "none",
-            "no-step-log": "true",
-            "no-warnings": "true",
-            "duration-log.disable": "true",
-        }
-        files = [network.additional_file, self._types.write()]
-        if any(files):
-            options["additional-files"] = ",".join(str(file.resolve()) for file in files if file)
-        return [word for key, value in options.items() for word in (f"--{key}", value)]
-
     def _define_vehicle_type(self) -> None:
         types = self._api.vehicletype
         types.copy("DEFAULT_VEHTYPE", VEHICLE_TYPE)
@@ -133,8 +124,7 @@ class SumoSimulation:
         types.setMinGap(VEHICLE_TYPE, self.config.min_gap_m)
         types.setTau(VEHICLE_TYPE, self.config.time_headway_s)
         types.setImperfection(VEHICLE_TYPE, 0.0)
-        # The safe speed would keep to it in every speed mode: bounds are ours.
-        types.setAccel(VEHICLE_TYPE, UNBOUNDED_ACCELERATION)
+        types.setAccel(VEHICLE_TYPE, self.config.acceleration_mps2)
         types.setSpeedFactor(VEHICLE_TYPE, 1.0)
         types.setSpeedDeviation(VEHICLE_TYPE, 0.0)
         # Commands are bounded by us; initial speeds may lie above that bound.
@@ -173,26 +163,99 @@ class SumoSimulation:
                 if edge not in routes:
                     api.route.add(edge, list(course.route_from(edge)))
                     routes.add(edge)
-                api.vehicle.add(
-                    vehicle,
-                    edge,
-                    typeID=VEHICLE_TYPE,
-                    depart="now",
-                    departLane=str(lane),
-                    departPos=repr(edge_position),
-                    departSpeed=repr(float(speed)),
-                )
-                api.vehicle.setSpeedMode(vehicle, self.config.speed_mode)
-                api.vehicle.setLaneChangeMode(vehicle, self.config.lane_change_mode)
-            api.simulationStep()
+                self._add(vehicle, edge, int(lane), edge_position, float(speed))
+        self._insert(ids)
+
+    def place_on_routes(
+        self,
+        ids: Sequence[str],
+        routes: Sequence[Sequence[str]],
+        lanes: Sequence[int],
+        positions: FloatArray,
+        speed: float,
+    ) -> None:
+        """Insert ``ids``, each on that lane of the first edge of its route.
+
+        ``positions`` in m along the lane, ``speed`` in m/s. The network should be
+        newly loaded. ``SimulationError`` if SUMO does not take all.
+        """
+        with _translated("placing the vehicles"):
+            for vehicle, route, lane, position in zip(ids, routes, lanes, positions, strict=True):
+                self._api.route.add(vehicle, list(route))
+                self._add(vehicle, vehicle, lane, float(position), speed)
+        self._insert(ids)
+
+    def _add(self, vehicle: str, route: str, lane: int, position: float, speed: float) -> None:
+        self._api.vehicle.add(
+            vehicle,
+            route,
+            typeID=VEHICLE_TYPE,
+            depart="now",
+            departLane=str(lane),
+            departPos=repr(position),
+            departSpeed=repr(speed),
+        )
+        self._set_modes(vehicle)
+
+    def _insert(self, ids: Sequence[str]) -> None:
+        """The step in which added vehicles enter the network."""
+        assert self._network is not None
+        with _translated("placing the vehicles"):
+            self._api.simulationStep()
         self._ids = list(ids)
         self._released.clear()
-        inserted = api.vehicle.getIDCount()
+        inserted = self._api.vehicle.getIDCount()
         if inserted != len(self._ids):
             raise SimulationError(
-                f"SUMO inserted {inserted} of {len(self._ids)} vehicles into {network.net_file} "
+                f"SUMO inserted {inserted} of {len(self._ids)} vehicles into "
+                f"{self._network.net_file} "
                 "(fewer vehicles, a longer road or other start positions are needed)"
             )
+
+    def _set_modes(self, vehicle: str) -> None:
+        self._api.vehicle.setSpeedMode(vehicle, self.config.speed_mode)
+        self._api.vehicle.setLaneChangeMode(vehicle, self.config.lane_change_mode)
+
+    # Vehicles that come and go ------------------------------------------------
+
+    def on_the_road(self) -> list[str]:
+        """All vehicles that drive in the network now, in a fixed order."""
+        return list(self._api.vehicle.getIDList())
+
+    def is_car(self, vehicle: str) -> bool:
+        """Whether a route file's vehicle is a car."""
+        return bool(self._api.vehicle.getVehicleClass(vehicle) == CAR)
+
+    def take_over(self, vehicle: str) -> None:
+        """Make a route file's vehicle one of the scenario's type that obeys commands."""
+        with _translated(f"taking over vehicle '{vehicle}'"):
+            self._api.vehicle.setType(vehicle, VEHICLE_TYPE)
+            self._api.vehicle.setSpeedFactor(vehicle, 1.0)
+            self._set_modes(vehicle)
+
+    def watch(self, ids: Sequence[str]) -> None:
+        """From now on these are the vehicles that are commanded and read, in this order."""
+        self._ids = list(ids)
+
+    def route_ahead(self, vehicle: str) -> tuple[str, ...] | None:
+        """The edges of its route from the one that it is on; None inside a junction."""
+        api = self._api.vehicle
+        if api.getRoadID(vehicle).startswith(":"):
+            return None
+        return tuple(api.getRoute(vehicle)[api.getRouteIndex(vehicle) :])
+
+    def lane_ahead(self, vehicle: str) -> tuple[str, int, float]:
+        """The edge and the lane that it is on, and m to that lane's end."""
+        api = self._api.vehicle
+        left = self._api.lane.getLength(api.getLaneID(vehicle)) - api.getLanePosition(vehicle)
+        return api.getRoadID(vehicle), api.getLaneIndex(vehicle), left
+
+    def set_route(self, vehicle: str, edges: Sequence[str]) -> None:
+        """Give a vehicle another route, which begins with the edge that it is on."""
+        with _translated(f"routing vehicle '{vehicle}'"):
+            self._api.vehicle.setRoute(vehicle, list(edges))
+
+    # Driving -----------------------------------------------------------------
 
     def _remove_all(self) -> None:
         present = self._api.vehicle.getLoadedIDList()  # also those that wait for insertion
@@ -201,23 +264,23 @@ class SumoSimulation:
         if present:
             self._api.simulationStep()
 
-    def release(self, vehicles: IntArray, vehicle_type: VehicleType) -> None:
+    def release(self, vehicles: Sequence[str], vehicle_type: VehicleType) -> None:
         """Leave these vehicles to SUMO, its model of that vType and its whole law."""
-        name, vehicle = self._types.name(vehicle_type), self._api.vehicle
+        name, api = self._types.name(vehicle_type), self._api.vehicle
         with _translated(f"handing vehicles to its model {vehicle_type['carFollowModel']}"):
-            for index in vehicles.tolist():
-                vehicle.setType(self._ids[index], name)
-                vehicle.setSpeedMode(self._ids[index], WHOLE_LAW)
-                vehicle.setSpeed(self._ids[index], NO_COMMAND)
-        self._released.update(vehicles.tolist())
+            for vehicle in vehicles:
+                api.setType(vehicle, name)
+                api.setSpeedMode(vehicle, WHOLE_LAW)
+                api.setSpeed(vehicle, NO_COMMAND)
+        self._released.update(vehicles)
 
-    def take_back(self, vehicles: IntArray) -> None:
+    def take_back(self, vehicles: Sequence[str]) -> None:
         """Drive those of these vehicles by commands again that were released."""
         with _translated("taking vehicles back from its own models"):
-            for index in self._released.intersection(vehicles.tolist()):
-                self._api.vehicle.setType(self._ids[index], VEHICLE_TYPE)
-                self._api.vehicle.setSpeedMode(self._ids[index], self.config.speed_mode)
-        self._released.difference_update(vehicles.tolist())
+            for vehicle in sorted(self._released.intersection(vehicles)):
+                self._api.vehicle.setType(vehicle, VEHICLE_TYPE)
+                self._api.vehicle.setSpeedMode(vehicle, self.config.speed_mode)
+        self._released.difference_update(vehicles)
 
     def step(self, speeds: FloatArray) -> None:
         """Command ``speeds`` (V,) in m/s to all vehicles and simulate one step.
@@ -226,10 +289,10 @@ class SumoSimulation:
         """
         set_speed = self._api.vehicle.setSpeed
         with _translated("a simulation step"):
-            for index, (vehicle, speed) in enumerate(zip(self._ids, speeds.tolist(), strict=True)):
+            for vehicle, speed in zip(self._ids, speeds.tolist(), strict=True):
                 if speed == speed:
                     set_speed(vehicle, speed)
-                elif index not in self._released:
+                elif vehicle not in self._released:
                     raise SimulationError(f"{vehicle}: its commanded speed is not a number")
             self._api.simulationStep()
 
@@ -242,39 +305,43 @@ class SumoSimulation:
             distances = np.array([get_distance(one) for one in self._ids])
         return speeds, distances
 
-    def leaders(self) -> tuple[IntArray, FloatArray]:
-        """Index of each vehicle's leader (-1: none) and the gap to it in m, each (V,).
+    def leaders(self) -> Leaders:
+        """Each vehicle's leader as SUMO sees it.
 
-        As SUMO sees them: on the own lane ahead, at most ``LEADER_LOOK_AHEAD``.
+        On the own lane and on those that the route goes on along, at most
+        ``LEADER_LOOK_AHEAD`` ahead.
         """
         slot = {vehicle: index for index, vehicle in enumerate(self._ids)}
         index = np.full(len(self._ids), -1, dtype=np.int64)
-        gap = np.full(len(self._ids), np.inf)
+        gap, outside_speed = (np.full(len(self._ids), value) for value in (np.inf, np.nan))
         for own, vehicle in enumerate(self._ids):
             found = self._api.vehicle.getLeader(vehicle, LEADER_LOOK_AHEAD)
             # A lone vehicle on a loop is its own leader to SUMO.
-            if found and found[0] in slot and slot[found[0]] != own:
-                index[own] = slot[found[0]]
+            if found and found[0] and found[0] != vehicle:
                 gap[own] = found[1] + self.config.min_gap_m  # SUMO leaves minGap out
-        return index, gap
+                index[own] = slot.get(found[0], -1)
+                if index[own] < 0:
+                    outside_speed[own] = self._api.vehicle.getSpeed(found[0])
+        return Leaders(index, gap, outside_speed)
 
     def contacts(self) -> list[tuple[int, int, bool]]:
         """Pairs of vehicles that touched in this step, and whether inside a junction.
 
-        SUMO tells of a contact in the step in which it begins.
+        -1 stands for one that is not watched. SUMO tells of a contact in the step in
+        which it begins.
         """
         if self._api.simulation.getCollidingVehiclesNumber() == 0:
             return []
         slot = {vehicle: index for index, vehicle in enumerate(self._ids)}
         return [
-            (slot[one.collider], slot[one.victim], one.type == INSIDE_JUNCTION)
+            (slot.get(one.collider, -1), slot.get(one.victim, -1), one.type == INSIDE_JUNCTION)
             for one in self._api.simulation.getCollisions()
         ]
 
     def coordinates(self) -> FloatArray:
         """Front bumpers' x and y in the network's plane, (V, 2) in m."""
         get_position = self._api.vehicle.getPosition
-        return np.array([get_position(one)[:2] for one in self._ids])
+        return np.array([get_position(one)[:2] for one in self._ids]).reshape(-1, 2)
 
     def lanes(self) -> tuple[NDArray[np.object_], FloatArray]:
         """Lane and vType (V, 2), and position on the lane in m, angle and slope in degrees (V, 3).
@@ -286,14 +353,15 @@ class SumoSimulation:
         with _translated("reading the vehicles' lanes"):
             names = [(vehicle.getLaneID(one), vehicle.getTypeID(one)) for one in self._ids]
             where = np.array([[get(one) for get in getters] for one in self._ids])
-        return np.array(names, dtype=object), where
+        return np.array(names, dtype=object).reshape(-1, 2), where.reshape(-1, 3)
 
     def emissions(self) -> FloatArray:
         """Fuel, CO2 and NOx in the last step by SUMO's emission model, (V, 3) in mg/s."""
         vehicle = self._api.vehicle
         getters = (vehicle.getFuelConsumption, vehicle.getCO2Emission, vehicle.getNOxEmission)
         with _translated("reading emissions"):
-            return np.array([[get(one) for get in getters] for one in self._ids])
+            rates = np.array([[get(one) for get in getters] for one in self._ids])
+        return rates.reshape(-1, 3)
 
     def teleported(self) -> list[int]:
         """Vehicles that SUMO began to teleport in the last step, as indices."""
@@ -301,7 +369,7 @@ class SumoSimulation:
         if simulation.getStartingTeleportNumber() == 0:
             return []
         slot = {vehicle: index for index, vehicle in enumerate(self._ids)}
-        return [slot[one] for one in simulation.getStartingTeleportIDList()]
+        return [slot[one] for one in simulation.getStartingTeleportIDList() if one in slot]
 
 
 @contextmanager

@@ -12,9 +12,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from trafficrl.config.scenario import (
+from trafficrl.config.networks import (
+    CourseNetwork,
     FigureEightNetwork,
-    NetworkConfig,
     RingNetwork,
     RoadNetwork,
 )
@@ -41,7 +41,7 @@ _FOLLOWERS, _HEADWAY, _TAIL = 8, 20.0, 50.0  # headway and the last vehicle's po
 class _Demo:
     """What differs between the four; ``speed`` is that of insertion, in m/s."""
 
-    network: NetworkConfig
+    network: CourseNetwork
     duration: float  # s, the horizon of the task
     view: _Attributes  # of sumo-gui: centre in m, zoom in % of the whole network
     vehicles: int

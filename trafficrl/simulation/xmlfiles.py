@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-__all__ = ["Element", "add", "number", "text"]
+__all__ = ["Element", "add", "number", "text", "without_opening_comment"]
 
 
 def add(parent: Element, tag: str, attributes: dict[str, str | float]) -> Element:
@@ -26,3 +26,9 @@ def text(root: Element) -> str:
     """The indented document."""
     ElementTree.indent(root, "    ")
     return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def without_opening_comment(document: str) -> str:
+    """``document`` without the date and the paths that SUMO's programs begin it with."""
+    head, _, rest = document.partition("<!--")
+    return head.rstrip() + "\n" + rest.partition("-->")[2].lstrip()

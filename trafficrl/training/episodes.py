@@ -26,6 +26,7 @@ class EpisodeSummary:
     mean_speed_episode_mps: float
     collisions: int  # vehicles that collided at least once
     override_fraction: float  # of commands that SUMO did not follow
+    without_slot: int  # vehicles that came and that SUMO drove, as no slot was free for them
 
     def row(self) -> dict[str, float | int]:
         """As a flat mapping, with ``return`` under its own name."""
@@ -84,6 +85,7 @@ class EpisodeRecorder:
             mean_speed_episode_mps=_mean(whole),
             collisions=int(self._collisions[replica]),
             override_fraction=float(self._overridden[replica] / max(1.0, self._commands[replica])),
+            without_slot=int(self.env.world.without_slot[replica]),
         )
 
 

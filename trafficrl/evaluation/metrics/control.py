@@ -27,3 +27,17 @@ def override_fraction(trajectory: Trajectory) -> float:
 def messages(trajectory: Trajectory) -> float:
     """Messages in a control interval, all vehicles together."""
     return mean(trajectory.messages)
+
+
+@metric(
+    "vehicles_without_slot",
+    "control",
+    "vehicles",
+    "came to an open network and were driven by SUMO",
+    better="lower",
+    main=False,
+    per_vehicle=False,
+)
+def without_slot(trajectory: Trajectory) -> float:
+    """Vehicles that found no free slot, or are no cars, and that SUMO's own model drove."""
+    return float(trajectory.without_slot)
