@@ -18,6 +18,6 @@ setup(
     package_dir=MAPPED,
     package_data={
         "trafficrl.scenarios": ["**/*.yaml"],
-        "trafficrl.sumo_configs": ["**/*.xml", "**/*.sumocfg"],
+        "trafficrl.sumo_configs": ["**/*.xml", "**/*.sumocfg", "**/*.netccfg"],
     },
 )

@@ -65,7 +65,9 @@ class VehicleStates:
 
     def __post_init__(self) -> None:
         for name in ("present", "entered", "outside_leader_speed"):
-            setattr(self, name, np.broadcast_to(getattr(self, name), self.speed.shape))
+            values = getattr(self, name)
+            if values.shape != self.speed.shape:  # one for all
+                setattr(self, name, np.full(self.speed.shape, values))
 
     @property
     def driven(self) -> BoolArray:

@@ -20,6 +20,7 @@ from trafficrl.errors import ScenarioError, SimulationError
 from trafficrl.simulation.networks import BuiltNetwork, Course, build_network
 from trafficrl.simulation.programs import sumo_program
 from trafficrl.simulation.sumo_files import NAMES, write_sumo_files
+from trafficrl.simulation.xmlfiles import without_opening_comment
 
 COMMITTED = Path(__file__).parents[2] / "sumo_configs"
 
@@ -279,7 +280,7 @@ def test_committed_files_equal_the_builders(name: str, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("name", "count"), list(zip(NAMES, (22, 14, 9, 9), strict=True)))
+@pytest.mark.parametrize(("name", "count"), list(zip(NAMES, (22, 40, 14, 9, 9), strict=True)))
 def test_committed_files_run_and_keep_their_vehicles(name: str, count: int, tmp_path: Path) -> None:
     summary = tmp_path / "summary.xml"
     config = COMMITTED / name / f"{name}.sumocfg"
@@ -297,6 +298,35 @@ def test_committed_files_run_and_keep_their_vehicles(name: str, count: int, tmp_
     assert {step.attrib["running"] for step in steps} == {str(count)}
 
 
+@pytest.mark.parametrize("name", ["merge", "bottleneck"])
+def test_committed_streets_are_what_netconvert_makes_and_vehicles_come_and_go(
+    name: str, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(COMMITTED / name, tmp_path / name)
+    net = folder / f"{name}.net.xml"
+    net.unlink()
+    subprocess.run(
+        [sumo_program("netconvert"), "-c", f"{name}.netccfg"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    committed = (COMMITTED / name / net.name).read_text()
+    assert without_opening_comment(net.read_text()) == committed
+    summary = tmp_path / "summary.xml"
+    done = subprocess.run(
+        [sumo_program("sumo"), "-c", f"{name}.sumocfg", "--summary-output", summary],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "collision" not in done.stderr
+    last = ElementTree.parse(summary).getroot().findall("step")[-1].attrib
+    assert int(last["ended"]) > 80 and int(last["running"]) > 10
+    assert int(last["teleports"]) == int(last["collisions"]) == 0
+
+
 def test_unknown_network_name_lists_the_known(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="ring, figure_eight, catchup, slowdown"):
+    with pytest.raises(ScenarioError, match="ring, ring_2lanes, figure_eight, catchup, slowdown"):
         write_sumo_files("square", tmp_path)

@@ -30,6 +30,7 @@ SMALL = [
     "algorithms.dppo.lr_schedule=constant",
 ]
 RING = ["vehicles.0.count=6", "network.length_m=120.0", *SMALL]
+ONE_COPY = ["training.replicas=1", "training.total_steps=240", "training.validate_every_steps=80"]
 TASKS = {
     "ring": ("ring", RING),
     "catchup": ("catchup", SMALL),
@@ -50,6 +51,13 @@ TASKS = {
     "crossing": (
         "figure_eight_free",
         [*SMALL, "episode.steps=200", "start.jitter_m=0", "training.replicas=1"],
+    ),
+    # On streets, with shared weights, among vehicles that SUMO places and routes anew.
+    "grid": ("transfer/grid", [*SMALL, *ONE_COPY, "vehicles.0.count=8"]),
+    # Agents come and go.
+    "merge": (
+        "transfer/merge",
+        [*SMALL, *ONE_COPY, "vehicles.0.count=12", "warmup.duration_s=10.0"],
     ),
     # Agents that remember, that learn from a replay, and that imagine.
     "ic3net": ("ring", [*RING, "training.algorithm=ic3net", "algorithms.ic3net.rollout_steps=40"]),

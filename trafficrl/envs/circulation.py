@@ -9,7 +9,7 @@ import numpy as np
 from trafficrl.errors import ScenarioError
 from trafficrl.simulation.streets import Streets
 from trafficrl.simulation.sumo import SumoSimulation
-from trafficrl.types import FloatArray
+from trafficrl.types import FloatArray, VehicleStates
 
 # A vehicle brakes for the end of its route, and sees no leader beyond it.
 LEAST_AHEAD = 500.0  # m, a route is made longer before less than this is left
@@ -53,20 +53,23 @@ class Circulation:
             self._ids, routes, [lane for _, lane in lanes], positions, speed
         )
 
-    def go_on(self, odometer: FloatArray, speed: FloatArray) -> None:
-        """Make routes longer that are about to end; ``odometer`` (M,) in m, ``speed`` in m/s."""
+    def go_on(self, states: VehicleStates) -> None:
+        """Make the routes longer that are about to end."""
+        here, odometer = states.present[0], states.position[0]
         if self._streets.has_lanes:
-            for index in np.flatnonzero(speed < AT_REST).tolist():
+            for index in np.flatnonzero(here & (states.speed[0] < AT_REST)).tolist():
                 self._miss_turn(index, float(odometer[index]))
-        for index in np.flatnonzero(self._known - odometer < LEAST_AHEAD).tolist():
-            vehicle = self._ids[index]
-            route = self._simulation.route_ahead(vehicle)
-            if route is None:
-                continue  # inside a junction: in one of the next steps
-            # The edge that it is on may be nearly over, so it does not count.
-            ahead = self._length(route[1:])
-            more = self._streets.walk(route[-1], WANTED_AHEAD - ahead, self._streams[index])
-            self._set_route(index, [*route, *more], float(odometer[index]))
+        for index in np.flatnonzero(here & (self._known - odometer < LEAST_AHEAD)).tolist():
+            self._extend(index, float(odometer[index]))
+
+    def _extend(self, index: int, odometer: float) -> None:
+        route = self._simulation.route_ahead(self._ids[index])
+        if route is None:
+            return  # inside a junction: in one of the next steps
+        # The edge that it is on may be nearly over, so it does not count.
+        ahead = self._length(route[1:])
+        more = self._streets.walk(route[-1], WANTED_AHEAD - ahead, self._streams[index])
+        self._set_route(index, [*route, *more], odometer)
 
     def _miss_turn(self, index: int, odometer: float) -> None:
         """Go where the lane leads if the route does not, and it is too late to change lanes.
@@ -79,7 +82,7 @@ class Circulation:
         if ways is None or left > AT_THE_END:
             return
         route = self._simulation.route_ahead(vehicle)
-        if route is not None and route[1] not in ways:
+        if route is not None and not {*route[1:2]} <= {*ways}:
             self._set_route(index, self._begin((edge, lane), self._streams[index]), odometer)
 
     def _set_route(self, index: int, route: Sequence[str], odometer: float) -> None:

@@ -35,6 +35,7 @@ class CourseWorld(World):
         self._directory = tempfile.TemporaryDirectory(prefix="trafficrl-")
         self._network = build_network(network, replicas)
         self.crossings = tuple(combinations(self._network.courses[0].crossings, 2))
+        self._changes_lanes = network.lanes > 1 and config.simulation.lane_change_mode != 0
         self._closed = self._network.courses[0].closed
         self._path_length: FloatArray = np.full(replicas, np.inf)
         self._lanes = np.tile(np.arange(self.n_vehicles) % network.lanes, replicas)
@@ -163,7 +164,9 @@ class CourseWorld(World):
                 lengths=lengths.astype(float).tolist(),
                 directory=Path(self._directory.name),
             )
-        elif self._loaded:
+        elif self._loaded and not self._changes_lanes:
             return
-        self._simulation.load(self._network)
+        # Lane changes draw on SUMO's own randomness, which only loading begins anew.
+        seed = int(rng.integers(2**31)) if self._changes_lanes else 0
+        self._simulation.load(self._network, seed=seed)
         self._loaded = True

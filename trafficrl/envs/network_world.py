@@ -90,7 +90,7 @@ class NetworkWorld(World):
 
     def _simulate(self, command: FloatArray) -> None:
         if self._circulation is not None:
-            self._circulation.go_on(self.states.position[0], self.states.speed[0])
+            self._circulation.go_on(self.states)
         self._simulation.step(command[0, self._taken()])
         self._come_and_go()
 

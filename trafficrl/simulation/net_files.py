@@ -155,5 +155,6 @@ def _made(how: Recipe, directory: Path | None) -> Path:
 def _make(program: Path, how: Recipe, folder: Path) -> None:
     net = folder / _NET
     source = [] if how.source is None else [f"{how.source_option}={how.source}"]
-    run_program(program, *how.options, *source, "--xml-validation=never", f"--output-file={net}")
+    arguments = (*how.options, *source, "--xml-validation=never", f"--output-file={net}")
+    run_program(program, *arguments, source=how.source)
     net.write_text(without_opening_comment(net.read_text()))

@@ -8,7 +8,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from trafficrl.errors import SimulationError
+from trafficrl.errors import ScenarioError, SimulationError
 
 
 def sumo_program(name: str) -> Path:
@@ -34,8 +34,12 @@ def program_version(program: Path) -> str:
     return run_program(program, "--version").partition("\n")[0]
 
 
-def run_program(program: Path, *arguments: str) -> str:
-    """Run ``program`` and return what it printed; raise its first error on one line."""
+def run_program(program: Path, *arguments: str, source: Path | None = None) -> str:
+    """Run ``program`` and return what it printed.
+
+    Its first error is raised on one line, as one of the ``source`` where that is
+    a file of the user's.
+    """
     try:
         done = subprocess.run(
             [program, *arguments], capture_output=True, text=True, errors="replace", check=False
@@ -46,6 +50,8 @@ def run_program(program: Path, *arguments: str) -> str:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("Error")] or lines[-1:]
         reason = errors[0] if errors else f"exit status {done.returncode}"
+        if source is not None:
+            raise ScenarioError(f"{source}: {program.name} makes no network of it: {reason}")
         raise SimulationError(f"{program}: the network could not be built: {reason}")
     return done.stdout
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,7 +65,8 @@ class Streets:
         for _ in range(excess):
             counts[np.argmax(np.where(counts < room, lengths / (counts + 1), 0.0))] += 1
         places = [
-            np.sort(rng.uniform(0.0, length - count * spacing, count)) + spacing * np.arange(count)
+            np.sort(rng.uniform(0.0, max(0.0, length - count * spacing), count))
+            + spacing * np.arange(count)
             for length, count in zip(lengths, counts, strict=True)
         ]
         lanes = [lane for lane, count in zip(self.lanes, counts, strict=True) for _ in range(count)]
@@ -83,20 +85,21 @@ def read_streets(net_file: Path, name: str) -> Streets:
     try:
         net = sumolib.net.readNet(str(net_file))
     except Exception as error:  # well-formed XML that is no network fails in any way there
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise ScenarioError(f"{name}: not a SUMO network ({reason})") from None
+        missing = isinstance(error, KeyError)
+        reason = f"{error} is missing" if missing else f"{error}".partition("\n")[0]
+        raise ScenarioError(f"{name}: not a SUMO network that can be read ({reason})") from None
     edges = [edge for edge in net.getEdges(withInternal=False) if edge.allows(CAR)]
     if not edges:
         raise ScenarioError(f"{name}: no lane that passenger cars may use")
+    for edge in edges:
+        if not 0 < edge.getLength() < math.inf:
+            raise ScenarioError(f"{name}: edge '{edge.getID()}' is {edge.getLength():g} m long")
     graph = nx.DiGraph()
     graph.add_nodes_from(edge.getID() for edge in edges)
     graph.add_edges_from((one, other) for edge in edges for one, other, _, _ in _links(edge))
     lengths = {edge.getID(): float(edge.getLength()) for edge in edges}
-    loops = [
-        part
-        for part in nx.strongly_connected_components(graph)
-        if len(part) > 1 or graph.has_edge(*[next(iter(part))] * 2)
-    ]
+    # No edge leads to itself: SUMO's networks have none that begins where it ends.
+    loops = [part for part in nx.strongly_connected_components(graph) if len(part) > 1]
     if not loops:
         raise ScenarioError(
             f"{name}: no loop for cars to circulate on (vehicles need routes: "

@@ -70,7 +70,8 @@ class SumoSimulation:
         options = sumo_options(self.config, network, seed, types=self._types.write())
         running = self._api is not None
         try:
-            with _translated(f"loading {network.net_file}"):
+            files = " and ".join(map(str, (network.net_file, *network.route_files)))
+            with _translated(f"loading {files}"):
                 if running:
                     self._api.load(options)
                 else:

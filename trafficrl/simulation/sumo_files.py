@@ -1,8 +1,9 @@
-"""The four default networks as SUMO files that open as they are in sumo-gui.
+"""The courses of the tasks as SUMO files that open as they are in sumo-gui.
 
 ``sumo_configs/<name>/`` holds what ``write_sumo_files`` makes; write it anew with
 ``python -m trafficrl.simulation.sumo_files sumo_configs``. The vehicles are
-SUMO's own Krauss drivers: nothing here learns.
+SUMO's own Krauss drivers: nothing here learns. (The folders with a ``.netccfg``
+are networks of streets, made by ``netconvert -c``.)
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _FOLLOWERS, _HEADWAY, _TAIL = 8, 20.0, 50.0  # headway and the last vehicle's po
 
 @dataclass(frozen=True)
 class _Demo:
-    """What differs between the four; ``speed`` is that of insertion, in m/s."""
+    """What differs between them; ``speed`` is that of insertion, in m/s."""
 
     network: CourseNetwork
     duration: float  # s, the horizon of the task
@@ -52,11 +53,13 @@ class _Demo:
 
 
 _RING = RingNetwork.model_validate({"kind": "ring"})
+_TWO_LANES = RingNetwork.model_validate({"kind": "ring", "length_m": 600.0, "lanes": 2})
 _FIGURE_EIGHT = FigureEightNetwork.model_validate({"kind": "figure_eight"})
 _ROAD = RoadNetwork.model_validate({"kind": "road"})
 _PLATOON_VIEW: _Attributes = {"x": 750, "y": 0, "zoom": 190}
 _DEMOS = {
     "ring": _Demo(_RING, 300, {"x": 0, "y": 0, "zoom": 95}, 22),
+    "ring_2lanes": _Demo(_TWO_LANES, 300, {"x": 0, "y": 0, "zoom": 95}, 40),
     "figure_eight": _Demo(_FIGURE_EIGHT, 150, {"x": 0, "y": 0, "zoom": 95}, 14),
     "catchup": _Demo(_ROAD, 60, _PLATOON_VIEW, _FOLLOWERS + 1, 15.0, 40.0, 15.0),
     "slowdown": _Demo(_ROAD, 60, _PLATOON_VIEW, _FOLLOWERS + 1, 30.0, slows_down=True),
@@ -111,7 +114,11 @@ def _add_circle(root: xmlfiles.Element, demo: _Demo, course: Course) -> None:
         xmlfiles.add(root, "route", {"id": f"from_{edge}", "edges": route})
     for index in range(demo.vehicles):
         edge, position = course.locate((index + 0.5) / demo.vehicles * course.length)
-        _add_vehicle(root, f"vehicle_{index}", "car", f"from_{edge}", position, demo.speed)
+        vehicle = _add_vehicle(
+            root, f"vehicle_{index}", "car", f"from_{edge}", position, demo.speed
+        )
+        if demo.network.lanes > 1:
+            vehicle.set("departLane", str(index % demo.network.lanes))
 
 
 def _add_platoon(root: xmlfiles.Element, demo: _Demo, course: Course) -> None:
@@ -129,10 +136,10 @@ def _add_platoon(root: xmlfiles.Element, demo: _Demo, course: Course) -> None:
 
 def _add_vehicle(
     root: xmlfiles.Element, name: str, kind: str, route: str, position: float, speed: float
-) -> None:
+) -> xmlfiles.Element:
     who: _Attributes = {"id": name, "type": kind, "route": route, "depart": 0}
     where: _Attributes = {"departPos": position, "departSpeed": speed, "insertionChecks": "none"}
-    xmlfiles.add(root, "vehicle", {**who, **where})
+    return xmlfiles.add(root, "vehicle", {**who, **where})
 
 
 def _additional(demo: _Demo, network: BuiltNetwork) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from trafficrl.envs.array_env import ArrayEnv, Step
+from trafficrl.errors import SimulationError
 from trafficrl.types import BoolArray, FloatArray
 
 
@@ -14,7 +15,7 @@ from trafficrl.types import BoolArray, FloatArray
 class EpisodeSummary:
     """One episode of one replica. Speeds, collisions and overrides are over all vehicles.
 
-    A vehicle counts while it is there; speeds are NaN where nobody ever was.
+    A vehicle counts while it is there; speeds are NaN where nobody was.
     """
 
     episode: int
@@ -73,6 +74,11 @@ class EpisodeRecorder:
             for speed, present in zip(self._speeds[:intervals], self._present, strict=False)
         ]
         whole = np.concatenate(speeds)
+        if not whole.size:
+            raise SimulationError(
+                f"nobody to drive in an episode of {self._steps[replica]} steps: no car departs "
+                "(earlier ones in network.route_files, or a longer episode)"
+            )
         last_third = np.concatenate(speeds[-max(1, intervals // 3) :])
         self.episodes += 1
         return EpisodeSummary(
