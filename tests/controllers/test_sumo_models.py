@@ -15,6 +15,7 @@ from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import ScenarioError, SimulationError
 from trafficrl.evaluation.drivers import ControllerDriver, make_driver
 from trafficrl.evaluation.evaluate import run_episodes
+from trafficrl.simulation.sumo import VEHICLE_TYPE
 from trafficrl.types import FloatArray, VehicleStates
 
 Open = Callable[..., ArrayEnv]
@@ -119,7 +120,7 @@ def test_a_group_drives_among_others(replicas: int, open_env: Open) -> None:
     left_to_sumo = {
         vehicle
         for vehicle in libsumo.vehicle.getIDList()
-        if libsumo.vehicle.getTypeID(vehicle) != "car"
+        if libsumo.vehicle.getTypeID(vehicle) != VEHICLE_TYPE
     }
     names = ("veh_2", "veh_3", "veh_4")
     assert left_to_sumo == set(
@@ -180,7 +181,9 @@ def test_the_agents_are_taken_back_after_a_warm_up_by_sumo(open_env: Open) -> No
         assert before.min() > 2.0
         env.step(np.full((1, 22, 1), 0.5))
         np.testing.assert_allclose(env.states.speed, before + 0.05, atol=1e-9)
-        assert {libsumo.vehicle.getTypeID(one) for one in libsumo.vehicle.getIDList()} == {"car"}
+        assert {libsumo.vehicle.getTypeID(one) for one in libsumo.vehicle.getIDList()} == {
+            VEHICLE_TYPE
+        }
 
 
 def test_sumo_takes_over_after_a_warm_up_by_others(open_env: Open) -> None:

@@ -21,8 +21,9 @@ from trafficrl.evaluation.evaluate import run_episodes
 from trafficrl.evaluation.files import output_file, trajectory_file, vehicle_file
 from trafficrl.evaluation.metrics import METRICS
 from trafficrl.evaluation.trajectory import Trajectory
-from trafficrl.simulation.networks import sumo_program
-from trafficrl.simulation.sumo import SumoSimulation
+from trafficrl.simulation import sumo
+from trafficrl.simulation.options import sumo_options
+from trafficrl.simulation.programs import sumo_program
 
 
 def drive(
@@ -231,19 +232,18 @@ def test_fcd_is_what_sumo_itself_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: str, name: str
 ) -> None:
     """The same simulation with SUMO's option on; its clock is a step behind and begins earlier."""
-    options = SumoSimulation._options
     theirs = tmp_path / "sumo.xml"
 
-    def with_fcd(self: SumoSimulation, network: Any) -> list[str]:
-        return [*options(self, network), "--fcd-output", str(theirs)]
+    def with_fcd(*arguments: Any, **keywords: Any) -> list[str]:
+        return [*sumo_options(*arguments, **keywords), "--fcd-output", str(theirs)]
 
-    monkeypatch.setattr(SumoSimulation, "_options", with_fcd)
+    monkeypatch.setattr(sumo, "sumo_options", with_fcd)
     (trajectory,) = drive(scenario, name=name)
     ours = write(tmp_path / "t.xml", [trajectory])
     own = ET.parse(ours).getroot()
-    sumo = ET.parse(theirs).getroot()
-    assert own.tag == sumo.tag
-    steps = [[vehicle.attrib for vehicle in step] for step in sumo.findall("timestep")]
+    its_own = ET.parse(theirs).getroot()
+    assert own.tag == its_own.tag
+    steps = [[vehicle.attrib for vehicle in step] for step in its_own.findall("timestep")]
     assert [step.get("time") for step in own][:3] == ["0.10", "0.20", "0.30"]
     found = [[vehicle.attrib for vehicle in step] for step in own.findall("timestep")]
     for mine, its in zip(found, steps[-30:], strict=True):

@@ -16,8 +16,9 @@ from trafficrl.controllers import make_controller
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.evaluation.evaluate import figures_of
 from trafficrl.evaluation.trajectory import RECORDED, Trajectory, TrajectoryRecorder
-from trafficrl.simulation.networks import sumo_program
-from trafficrl.simulation.sumo import SumoSimulation
+from trafficrl.simulation import sumo
+from trafficrl.simulation.options import sumo_options
+from trafficrl.simulation.programs import sumo_program
 from trafficrl.training.episodes import EpisodeRecorder
 from trafficrl.types import VehicleStates
 
@@ -222,15 +223,14 @@ def test_emissions_are_those_of_sumos_own_tool(drive, tmp_path: Path) -> None:
 
 def test_teleports_are_recorded(drive, monkeypatch: pytest.MonkeyPatch) -> None:
     """With teleporting on after 1 s, vehicles that stand are moved."""
-    options = SumoSimulation._options
 
-    def impatient(self: SumoSimulation, network: Any) -> list[str]:
-        words = options(self, network)
+    def impatient(*arguments: Any, **keywords: Any) -> list[str]:
+        words = sumo_options(*arguments, **keywords)
         words[words.index("--time-to-teleport") + 1] = "1"
         return words
 
     assert not drive("ring", *SMALL).episode(0.0)[0].teleported.any()
-    monkeypatch.setattr(SumoSimulation, "_options", impatient)
+    monkeypatch.setattr(sumo, "sumo_options", impatient)
     (trajectory,) = drive("ring", *SMALL).episode(0.0)
     assert trajectory.teleported[10:].any() and not trajectory.teleported[:9].any()
 

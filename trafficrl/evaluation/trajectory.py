@@ -79,8 +79,8 @@ class Trajectory:
     reward: FloatArray  # (I, N), without the terms that are for training only
     reward_terms: dict[str, FloatArray]  # (I, N) each
     messages: FloatArray  # (I,) sent over directed edges of the vehicle graph
-    without_slot: int  # vehicles that came and that SUMO drove, as no slot was free for them
     places: Places | None  # where they were asked for
+    without_slot: int = 0  # vehicles that came and that SUMO drove, as no slot was free for them
 
     @property
     def steps(self) -> int:
