@@ -1,21 +1,18 @@
-"""The speed that a vehicle's gap allows, which both observations and rewards compare with."""
+"""The speed that a gap allows, which both observations and rewards compare with."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from trafficrl.terms.conflicts import conflict_neighbours
-from trafficrl.types import VEHICLE_LENGTH, FloatArray, VehicleStates
+from trafficrl.types import FloatArray
 
 
 def allowed_speed(
-    states: VehicleStates, *, min_gap: float, time_gap: float, highest: float
+    gap: FloatArray, *, min_gap: float, time_gap: float, highest: float
 ) -> FloatArray:
-    """(h - min gap) / time gap within [0, highest], m/s, (B, M); ``highest`` on a free road.
+    """(gap - min gap) / time gap within [0, highest], m/s, of gaps in m; ``highest`` without end.
 
-    Of the gap h in m to the leader, or to who arrives at the crossing before,
-    whichever is smaller. In steady flow every vehicle drives at it, whatever the density.
+    In steady flow every vehicle drives at it, whatever the density.
     """
-    gap = np.minimum(states.headway, conflict_neighbours(states).leader_gap - VEHICLE_LENGTH)
     allowed: FloatArray = np.clip((gap - min_gap) / time_gap, 0.0, highest)
     return allowed

@@ -77,11 +77,8 @@ def headway_difference(states: VehicleStates) -> FloatArray:
 def gap_speed_error(
     states: VehicleStates, *, min_gap_m: float = 2.0, time_gap_s: float = 1.0, max_mps: float = 30.0
 ) -> FloatArray:
-    """V - v with the speed V = (h - min gap) / time gap, within [0, max], of the gap h, m/s.
-
-    That to the leader, or to who arrives at the crossing before, whichever is smaller.
-    """
-    allowed = allowed_speed(states, min_gap=min_gap_m, time_gap=time_gap_s, highest=max_mps)
+    """V - v with the speed V = (h - min gap) / time gap, within [0, max], of the headway h, m/s."""
+    allowed = allowed_speed(states.headway, min_gap=min_gap_m, time_gap=time_gap_s, highest=max_mps)
     return allowed - states.speed
 
 

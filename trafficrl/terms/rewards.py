@@ -97,7 +97,8 @@ def squared_gap_speed_error(
 
     That to the leader, or to who arrives at the crossing before, whichever is smaller.
     """
-    allowed = allowed_speed(states, min_gap=min_gap_m, time_gap=time_gap_s, highest=max_mps)
+    gap = np.minimum(states.headway, conflict_neighbours(states).leader_gap - VEHICLE_LENGTH)
+    allowed = allowed_speed(gap, min_gap=min_gap_m, time_gap=time_gap_s, highest=max_mps)
     return np.square(states.speed - allowed)
 
 
