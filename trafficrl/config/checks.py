@@ -164,6 +164,8 @@ def _check_streets(config: ScenarioConfig) -> Iterator[Problem]:
             yield ("vehicles", index, "controller"), f"nobody is the '{LEAD}' {where}"
     if config.training.replicas > 1:
         yield ("training", "replicas"), f"should be 1 {where}: there is one copy of it"
+    if not config.training.crossing_collisions:
+        yield ("training", "crossing_collisions"), f"should be true {where}: every contact counts"
 
 
 def _check_graph(config: ScenarioConfig) -> Iterator[Problem]:

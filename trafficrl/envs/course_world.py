@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from copy import deepcopy
 from itertools import combinations
 from pathlib import Path
 
@@ -164,9 +165,14 @@ class CourseWorld(World):
                 lengths=lengths.astype(float).tolist(),
                 directory=Path(self._directory.name),
             )
-        elif self._loaded and not self._changes_lanes:
+        elif self._loaded and not self._draws():
             return
-        # Lane changes draw on SUMO's own randomness, which only loading begins anew.
-        seed = int(rng.integers(2**31)) if self._changes_lanes else 0
+        # SUMO's own randomness begins anew only by loading. Its seed is looked up, not drawn:
+        # whoever drives, episodes begin alike.
+        seed = int(deepcopy(rng).integers(2**31)) if self._draws() else 0
         self._simulation.load(self._network, seed=seed)
         self._loaded = True
+
+    def _draws(self) -> bool:
+        """Whether SUMO's own randomness, or what its models remember, has a part in episodes."""
+        return self._changes_lanes or self._simulation.has_own_models

@@ -73,7 +73,7 @@ class NetworkWorld(World):
         start = self.config.start
         self._slots, self._others = {}, set()
         self._free = deque(range(self.n_vehicles))
-        self.without_slot[:] = 0
+        self.without_slot[:] = self.left[:] = 0
         if self._circulation is not None and isinstance(start, SpreadStart):
             self._circulation.place(start.speed_mps, rng)
             self._slots = {vehicle: slot for slot, vehicle in enumerate(self._ids())}
@@ -99,8 +99,10 @@ class NetworkWorld(World):
         road = self._simulation.on_the_road()
         here = set(road)
         self._entered = np.zeros(self.shape, dtype=bool)
-        for vehicle in [one for one in self._slots if one not in here]:
+        gone = [one for one in self._slots if one not in here]
+        for vehicle in gone:
             self._free.append(self._slots.pop(vehicle))
+        self.left += len(gone) + len(self._others - here)
         self._others &= here
         for vehicle in road:
             if vehicle in self._slots or vehicle in self._others:

@@ -68,8 +68,9 @@ class World:
             self.admit(controller)
         self._frozen: BoolArray = np.zeros(replicas, dtype=bool)
         self._driven_before: FloatArray = np.zeros(self.shape)  # m, in the warm-up
-        # Vehicles of this episode that found no slot: SUMO drives them.
+        # Of this episode: vehicles that found no slot, which SUMO drives, and all that have left.
         self.without_slot: IntArray = np.zeros(replicas, dtype=np.int64)
+        self.left: IntArray = np.zeros(replicas, dtype=np.int64)
         self.states: VehicleStates  # from the first reset on
 
     def reset(self, rng: np.random.Generator) -> VehicleStates:
@@ -176,8 +177,10 @@ class World:
         after.acceleration = np.where(driven, gained, 0.0)
         # What SUMO decided stands for a command, which there was none of.
         undecided = np.isnan(command)
-        after.commanded_speed = np.where(undecided, after.speed, command)
-        after.commanded_acceleration = np.where(undecided, after.acceleration, acceleration)
+        after.commanded_speed = np.where(undecided, after.speed, after.commanded_speed)
+        after.commanded_acceleration = np.where(
+            undecided, after.acceleration, after.commanded_acceleration
+        )
         after.overridden = driven & (np.abs(after.speed - command) > OVERRIDE_TOLERANCE)
         self._aim(after)
         if self._frozen.any():
@@ -199,6 +202,7 @@ class World:
         self._simulation.take_back(self._vehicles_of(np.arange(self.n_vehicles)))
         self._vehicle_types = [None] * self.n_vehicles
         self._driven_before = self.states.distance
+        self.without_slot[:] = self.left[:] = 0
         self.states = replace(self.states, time=0.0, distance=np.zeros(self.shape))
         return True
 

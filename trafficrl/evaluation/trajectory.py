@@ -81,6 +81,7 @@ class Trajectory:
     messages: FloatArray  # (I,) sent over directed edges of the vehicle graph
     places: Places | None  # where they were asked for
     without_slot: int = 0  # vehicles that came and that SUMO drove, as no slot was free for them
+    left: int = 0  # vehicles that left an open network, whoever drove them
 
     @property
     def steps(self) -> int:
@@ -198,6 +199,7 @@ class TrajectoryRecorder:
                 },
                 messages=np.array([messages for _, messages in intervals]),
                 without_slot=int(self.env.world.without_slot[replica]),
+                left=int(self.env.world.left[replica]),
                 places=places,
                 **own,
             )

@@ -9,9 +9,9 @@ from trafficrl.simulation.course import BuiltNetwork
 
 
 def sumo_options(
-    config: SimulationConfig, network: BuiltNetwork, seed: int, *, types: Path | None = None
+    config: SimulationConfig, network: BuiltNetwork, seed: int, *, types: Path
 ) -> list[str]:
-    """Command-line options, without the program's name; ``types`` is a file with more vTypes."""
+    """Command-line options, without the program's name; ``types`` is a file with vTypes."""
     options = {
         "net-file": str(network.net_file.resolve()),
         "step-length": repr(config.step_s),
@@ -29,8 +29,7 @@ def sumo_options(
         "duration-log.disable": "true",
     }
     additional = [file for file in (network.additional_file, types) if file is not None]
-    if additional:
-        options["additional-files"] = ",".join(str(file.resolve()) for file in additional)
+    options["additional-files"] = ",".join(str(file.resolve()) for file in additional)
     if network.route_files:
         options["route-files"] = ",".join(str(file.resolve()) for file in network.route_files)
     return [word for key, value in options.items() for word in (f"--{key}", value)]

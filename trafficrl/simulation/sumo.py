@@ -24,10 +24,9 @@ from trafficrl.simulation.networks import BuiltNetwork
 from trafficrl.simulation.options import sumo_options
 from trafficrl.simulation.programs import sumo_program
 from trafficrl.simulation.streets import CAR
-from trafficrl.simulation.sumo_types import SumoTypes
+from trafficrl.simulation.sumo_types import VEHICLE_TYPE, SumoTypes
 from trafficrl.types import FloatArray, IntArray, VehicleType
 
-VEHICLE_TYPE = "trafficrl"  # no name that a route file is likely to define
 WHOLE_LAW = 31  # the speed mode with all of SUMO's checks
 NO_COMMAND = -1.0  # as a speed: SUMO decides
 LEADER_LOOK_AHEAD = 200.0  # m, where SUMO is asked for leaders
@@ -76,13 +75,14 @@ class SumoSimulation:
                     self._api.load(options)
                 else:
                     self._start(options)
-                self._define_vehicle_type()
+                self._api.simulation.getTime()  # traci says with the next call that it failed
         except SimulationError:
             if self._api is not None:
                 self._forget()
             raise
         self._network = network
         self._ids = []
+        self._released.clear()
 
     def close(self) -> None:
         """End SUMO; a closed simulation can load again."""
@@ -95,6 +95,7 @@ class SumoSimulation:
         global _in_process
         self._api = None
         self._ids = []
+        self._released.clear()
         if self.config.backend == "libsumo":
             _in_process = None
 
@@ -118,22 +119,14 @@ class SumoSimulation:
                 traci.start(command, label=label, stdout=subprocess.DEVNULL)
             self._api = traci.getConnection(label)
 
-    def _define_vehicle_type(self) -> None:
-        types = self._api.vehicletype
-        types.copy("DEFAULT_VEHTYPE", VEHICLE_TYPE)
-        types.setLength(VEHICLE_TYPE, self.vehicle_length)
-        types.setMinGap(VEHICLE_TYPE, self.config.min_gap_m)
-        types.setTau(VEHICLE_TYPE, self.config.time_headway_s)
-        types.setImperfection(VEHICLE_TYPE, 0.0)
-        types.setAccel(VEHICLE_TYPE, self.config.acceleration_mps2)
-        types.setSpeedFactor(VEHICLE_TYPE, 1.0)
-        types.setSpeedDeviation(VEHICLE_TYPE, 0.0)
-        # Commands are bounded by us; initial speeds may lie above that bound.
-        types.setMaxSpeed(VEHICLE_TYPE, 2.0 * self.config.max_speed_mps)
-
     def admit(self, vehicle_type: VehicleType) -> None:
         """Have SUMO know a vType, for ``release``, from the next ``load`` on."""
         self._types.add(vehicle_type)
+
+    @property
+    def has_own_models(self) -> bool:
+        """Whether SUMO may drive vehicles by models of its own."""
+        return len(self._types) > 0
 
     # Vehicles --------------------------------------------------------------
 
@@ -237,6 +230,7 @@ class SumoSimulation:
     def watch(self, ids: Sequence[str]) -> None:
         """From now on these are the vehicles that are commanded and read, in this order."""
         self._ids = list(ids)
+        self._released &= set(ids)
 
     def route_ahead(self, vehicle: str) -> tuple[str, ...] | None:
         """The edges of its route from the one that it is on; None inside a junction."""
@@ -319,11 +313,17 @@ class SumoSimulation:
             found = self._api.vehicle.getLeader(vehicle, LEADER_LOOK_AHEAD)
             # A lone vehicle on a loop is its own leader to SUMO.
             if found and found[0] and found[0] != vehicle:
-                gap[own] = found[1] + self.config.min_gap_m  # SUMO leaves minGap out
+                gap[own] = found[1] + self._min_gap(vehicle)  # SUMO leaves minGap out
                 index[own] = slot.get(found[0], -1)
                 if index[own] < 0:
                     outside_speed[own] = self._api.vehicle.getSpeed(found[0])
         return Leaders(index, gap, outside_speed)
+
+    def _min_gap(self, vehicle: str) -> float:
+        """m; SUMO's own models may have another than the scenario."""
+        if vehicle in self._released:
+            return float(self._api.vehicle.getMinGap(vehicle))
+        return self.config.min_gap_m
 
     def contacts(self) -> list[tuple[int, int, bool]]:
         """Pairs of vehicles that touched in this step, and whether inside a junction.

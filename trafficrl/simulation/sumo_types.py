@@ -1,4 +1,4 @@
-"""vTypes of SUMO's own car-following models, which SUMO takes from a file alone."""
+"""The vTypes of vehicles, which SUMO takes from a file alone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,20 @@ from trafficrl.errors import SimulationError
 from trafficrl.simulation import xmlfiles
 from trafficrl.types import VehicleType
 
+VEHICLE_TYPE = "trafficrl"  # no name that a route file is likely to define
+PASSENGER_CAR: VehicleType = {
+    "vClass": "passenger",
+    "emissionClass": "HBEFA4/PC_petrol_Euro-4",  # SUMO's default
+    "carFollowModel": "Krauss",  # whose safe speed checks commands
+    "decel": 4.5,
+}
+
 
 class SumoTypes:
-    """The vTypes that a simulation may need, and the file that it loads them from."""
+    """The vTypes that a simulation may need, and the file that it loads them from.
+
+    They say everything themselves: a route file may have changed SUMO's default type.
+    """
 
     def __init__(self, config: SimulationConfig, vehicle_length: float) -> None:
         self._scenario: VehicleType = {
@@ -24,9 +35,19 @@ class SumoTypes:
             "speedFactor": 1.0,
             "speedDev": 0.0,
         }
-        self._types: list[VehicleType] = []
+        self._commanded: VehicleType = {
+            **PASSENGER_CAR,
+            **self._scenario,
+            "accel": config.acceleration_mps2,
+            # Commands are bounded by us; initial speeds may lie above that bound.
+            "maxSpeed": 2.0 * config.max_speed_mps,
+        }
+        self._types: list[VehicleType] = []  # of SUMO's own models
         self._written = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self._types)
 
     def add(self, vehicle_type: VehicleType) -> None:
         """Write it too, from the next time on."""
@@ -40,16 +61,15 @@ class SumoTypes:
             raise SimulationError(
                 f"SUMO has not loaded the vType of its model {model} (admit it before the reset)"
             )
-        return f"sumo{self._types.index(vehicle_type)}"
+        return f"{VEHICLE_TYPE}-{self._types.index(vehicle_type)}"
 
-    def write(self) -> Path | None:
-        """The file with all of them, which ``close`` removes; None where there are none."""
+    def write(self) -> Path:
+        """The file with all of them, which ``close`` removes."""
         self._written = len(self._types)
-        if not self._types:
-            return None
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="trafficrl-")
         root = xmlfiles.Element("additional")
+        xmlfiles.add(root, "vType", {"id": VEHICLE_TYPE, **self._commanded})
         for vehicle_type in self._types:
             attributes = {"id": self.name(vehicle_type), **self._scenario, **vehicle_type}
             xmlfiles.add(root, "vType", attributes)

@@ -14,8 +14,9 @@ import torch
 
 from trafficrl.algorithms import Streams
 from trafficrl.config import ScenarioConfig
+from trafficrl.config.scenario import RoutesStart
 from trafficrl.envs.array_env import ArrayEnv
-from trafficrl.errors import CheckpointError
+from trafficrl.errors import CheckpointError, TrafficRLError
 from trafficrl.training.checkpoint import load_checkpoint, save_checkpoint
 from trafficrl.training.collector import Collected, Collector, fresh_memory
 from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
@@ -46,6 +47,12 @@ class Trainer:
         self.config = config
         self.run = run
         settings = config.training
+        if isinstance(config.start, RoutesStart):
+            raise TrafficRLError(
+                f"{config.name}: vehicles come and go there, and one that takes another's slot would "
+                "learn from its past (train where vehicles circulate, without route_files, and "
+                "evaluate here)"
+            )
         torch.set_num_threads(settings.torch_threads)
         self.env = ArrayEnv(config, replicas=settings.replicas)
         self.env.rng = numpy_stream("environment", settings.seed)

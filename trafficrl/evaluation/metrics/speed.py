@@ -42,14 +42,13 @@ def throughput(trajectory: Trajectory) -> float:
     On a loop, distance driven over length and time in the last third of the
     episode, which is density times mean speed (Edie, "Discussion of traffic
     stream measurements and definitions", 1963). On an open network, vehicles
-    that have left it over the duration of the episode; not defined where
-    nobody ever enters or leaves.
+    that have left it, whoever drove them, over the duration of the episode; not
+    defined where nobody ever enters or leaves.
     """
     if trajectory.closed:
         driven = np.nansum(last_third(trajectory.speed), axis=1).mean()
         return float(PER_HOUR * driven / trajectory.path_length)
-    present, entered = trajectory.present, trajectory.entered
-    left = int((present[:-1] & (~present[1:] | entered[1:])).sum())
-    if not left and not entered.any() and present.all():
+    came = trajectory.entered.any() or not trajectory.present.all() or trajectory.without_slot
+    if not trajectory.left and not came:
         return np.nan
-    return PER_HOUR * left / (len(present) * trajectory.step_length)
+    return PER_HOUR * trajectory.left / (len(trajectory.present) * trajectory.step_length)
