@@ -175,9 +175,9 @@ class World:
         gained = (after.speed - before.speed) / self.step_length
         after.acceleration = np.where(driven, gained, 0.0)
         # What SUMO decided stands for a command, which there was none of.
-        undecided = np.isnan(command)
-        after.commanded_speed = np.where(undecided, after.speed, command)
-        after.commanded_acceleration = np.where(undecided, after.acceleration, acceleration)
+        told_speed, told = after.commanded_speed, after.commanded_acceleration
+        after.commanded_speed = np.where(np.isnan(told_speed), after.speed, told_speed)
+        after.commanded_acceleration = np.where(np.isnan(told), after.acceleration, told)
         after.overridden = driven & (np.abs(after.speed - command) > OVERRIDE_TOLERANCE)
         self._aim(after)
         if self._frozen.any():
