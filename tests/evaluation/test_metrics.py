@@ -81,11 +81,10 @@ def test_throughput_of_a_loop_is_density_times_mean_speed(make_trajectory) -> No
 
 
 def test_throughput_of_an_open_network_is_arrivals_per_hour(make_trajectory) -> None:
-    """Of two slots in 10 s, one is left and taken at once, later left for good: 2 arrivals."""
-    present, entered = np.ones((10, 2), bool), np.zeros((10, 2), bool)
-    entered[4, 0] = True
+    """Two of all vehicles leave in 10 s, whoever drove them."""
+    present = np.ones((10, 2), bool)
     present[7:, 0] = False
-    trajectory = make_trajectory(np.ones((10, 2)), present=present, entered=entered)
+    trajectory = make_trajectory(np.ones((10, 2)), present=present, left=2)
     assert of("throughput_vehicles_per_h", trajectory) == pytest.approx(720.0)
     nobody_leaves = make_trajectory(np.ones((10, 2)))
     assert np.isnan(of("throughput_vehicles_per_h", nobody_leaves))

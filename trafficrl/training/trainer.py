@@ -49,9 +49,9 @@ class Trainer:
         settings = config.training
         if isinstance(config.start, RoutesStart):
             raise TrafficRLError(
-                f"{config.name}: vehicles come and go there, and one that takes another's slot would "
-                "learn from its past (train where vehicles circulate, without route_files, and "
-                "evaluate here)"
+                f"{config.name}: vehicles come and go there, and one that takes another's slot "
+                "would learn from its past (train where vehicles circulate, without route_files, "
+                "and evaluate here)"
             )
         torch.set_num_threads(settings.torch_threads)
         self.env = ArrayEnv(config, replicas=settings.replicas)
