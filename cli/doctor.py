@@ -84,6 +84,7 @@ def _checks() -> Iterator[Check]:
     yield from _packages()
     yield _program("sumo", "fail")
     yield _program("netconvert", "fail")
+    yield _program("netgenerate", "warn")
     yield _libsumo()
     yield _gui()
     yield Check("ok", "cores", f"{_cores()} for this process, {os.cpu_count()} in the machine")

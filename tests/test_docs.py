@@ -28,7 +28,7 @@ SHORT = {
         *("--set", "algorithms.dmpo.branches=4", "--set", "algorithms.dmpo.inner_iterations=1"),
         *("--set", "algorithms.dmpo.model.max_updates=2"),
     ],
-    "evaluate": ["--episodes", "1", "--set", "episode.steps=20", "--set", "warmup=null"],
+    "evaluate": ["--episodes", "1", "--set", "episode.steps=200", "--set", "warmup=null"],
     "compare": ["--episodes", "1", "--set", "episode.steps=20", "--set", "warmup=null"],
     "transfer": ["--episodes", "1"],
 }
@@ -79,7 +79,8 @@ def shown_commands() -> list[str]:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the checkout's scenarios and the runs that the pages speak of."""
     folder = tmp_path_factory.mktemp("reader")
-    (folder / "scenarios").symlink_to(ROOT / "scenarios")
+    for name in ("scenarios", "sumo_configs", "docs"):
+        (folder / name).symlink_to(ROOT / name)
     run(["train", "ring", "--output", "runs/ring"], folder)
     run(["train", "catchup", "--output", "runs/catchup-0"], folder)
     for name in ("ring-0", "ring_local"):
