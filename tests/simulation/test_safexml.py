@@ -45,7 +45,11 @@ def test_what_is_not_safe_or_not_whole_is_refused_on_one_line(
 
 @pytest.mark.parametrize(
     "content",
-    [b"<net/>", gzip.compress(b"<net></net>", mtime=0), '<?xml version="1.0"?><net/>'.encode("utf-16")],
+    [
+        b"<net/>",
+        gzip.compress(b"<net></net>", mtime=0),
+        '<?xml version="1.0"?><net/>'.encode("utf-16"),
+    ],
 )
 def test_plain_and_zipped_files_pass(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "one.xml"

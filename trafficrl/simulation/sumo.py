@@ -83,6 +83,7 @@ class SumoSimulation:
             raise
         self._network = network
         self._ids = []
+        self._released.clear()
 
     def close(self) -> None:
         """End SUMO; a closed simulation can load again."""
