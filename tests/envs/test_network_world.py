@@ -268,6 +268,18 @@ def test_vehicles_beyond_the_slots_are_driven_by_sumo_and_counted(open_array: Op
     assert env.states.present.sum() <= 5 < libsumo.vehicle.getIDCount()
 
 
+def test_a_slot_can_be_that_of_a_model_of_sumo_s(open_array: OpenArray) -> None:
+    """Whoever takes it, in every episode; then nothing is commanded and overridden."""
+    groups = "vehicles=[{controller: learned, count: 3}, {controller: 'sumo:IDM', count: 60}]"
+    env = open_array(MERGE, groups, "arrangement=spread", "warmup.duration_s=30")
+    model = np.isin(np.arange(63), env.agents, invert=True)
+    first = drive(env, 1)
+    assert same(first, drive(env, 1))
+    driven = np.concatenate([step.commands for step in first]).sum(axis=0)
+    overridden = np.concatenate([step.overridden for step in first]).sum(axis=0)
+    assert driven[model].min() > 0 and not overridden[model].any()
+
+
 def test_only_cars_take_slots(open_array: OpenArray, tmp_path: Path) -> None:
     routes = tmp_path / "mixed.rou.xml"
     routes.write_text(

@@ -122,7 +122,6 @@ class NetworkWorld(World):
 
     def _observe(self, time: float, command: FloatArray, acceleration: FloatArray) -> VehicleStates:
         present = self._by_slot(np.ones(len(self._slots), dtype=bool), False)
-        driven = present & ~self._entered
         speed, odometer = (self._by_slot(values, 0.0) for values in self._simulation.read())
         found = self._simulation.leaders()
         # A place more than there are slots stands for a leader that is none of them.
@@ -140,8 +139,8 @@ class NetworkWorld(World):
             headway=headway,
             leader=leader,
             follower=follower,
-            commanded_acceleration=np.where(driven, acceleration, 0.0),
-            commanded_speed=np.where(driven, command, 0.0),
+            commanded_acceleration=acceleration,
+            commanded_speed=command,
             overridden=np.zeros(self.shape, dtype=bool),
             collided=self._collided(headway),
             target_speed=np.full(self.shape, np.nan),

@@ -175,12 +175,13 @@ class World:
         driven = after.driven
         gained = (after.speed - before.speed) / self.step_length
         after.acceleration = np.where(driven, gained, 0.0)
-        # What SUMO decided stands for a command, which there was none of.
+        # What SUMO decided stands for a command, which there was none of; to who was not there
+        # through the whole step nothing was commanded.
         undecided = np.isnan(command)
-        after.commanded_speed = np.where(undecided, after.speed, after.commanded_speed)
-        after.commanded_acceleration = np.where(
-            undecided, after.acceleration, after.commanded_acceleration
-        )
+        commanded = np.where(undecided, after.speed, command)
+        asked = np.where(undecided, after.acceleration, acceleration)
+        after.commanded_speed = np.where(driven, commanded, 0.0)
+        after.commanded_acceleration = np.where(driven, asked, 0.0)
         after.overridden = driven & (np.abs(after.speed - command) > OVERRIDE_TOLERANCE)
         self._aim(after)
         if self._frozen.any():
