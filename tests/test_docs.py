@@ -81,7 +81,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reader")
     for name in ("scenarios", "sumo_configs", "docs"):
         (folder / name).symlink_to(ROOT / name)
-    run(["train", "ring", "--output", "runs/ring"], folder)
+    run(["train", "ring", "--output", "runs/ring/dmpo-0"], folder)
     run(["train", "catchup", "--output", "runs/catchup-0"], folder)
     for name in ("ring-0", "ring_local"):
         shutil.copytree(folder / "runs/ring", folder / "runs" / name)

@@ -221,7 +221,7 @@ def half_there(make_trajectory, **fields: Any) -> Trajectory:
 
 def test_metrics_are_over_who_is_there(make_trajectory) -> None:
     overridden = np.array([[0, 0], [1, 0], [0, 1], [0, 0]], dtype=bool)
-    trajectory = half_there(make_trajectory, overridden=overridden)
+    trajectory = half_there(make_trajectory, overridden=overridden, left=1)
     expected = {
         "mean_speed_episode_mps": (1 + 2 + 3 + 4 + 5 + 8) / 6,
         "mean_speed_mps": 4.0,

@@ -10,7 +10,8 @@ from trafficrl.types import BoolArray, FloatArray
 
 MOVING = 1.0  # m/s: a time gap at less says nothing
 CRITICAL_TTC = 3.0  # s
-HARD_BRAKING = 4.5  # m/s2, SUMO's default deceleration of a passenger car
+# m/s2; SUMO's default deceleration of a passenger car is 4.5, which its models use to the full.
+HARD_BRAKING = 4.55
 
 
 @metric("collisions", "safety", "vehicles", "collided at least once", better="lower")
@@ -19,7 +20,7 @@ def collisions(trajectory: Trajectory) -> float:
     return float(_events(trajectory.collided, trajectory.entered, once=True))
 
 
-@metric("emergency_brakings", "safety", "events", "braking beyond 4.5 m/s2", better="lower")
+@metric("emergency_brakings", "safety", "events", "braking beyond 4.55 m/s2", better="lower")
 def emergency_brakings(trajectory: Trajectory) -> float:
     """How often a vehicle begins to brake harder than SUMO's default deceleration."""
     return float(_events(trajectory.acceleration < -HARD_BRAKING, trajectory.entered))
