@@ -84,7 +84,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(["train", "ring", "--output", "runs/ring/dmpo-0"], folder)
     run(["train", "catchup", "--output", "runs/catchup-0"], folder)
     for name in ("ring-0", "ring_local"):
-        shutil.copytree(folder / "runs/ring", folder / "runs" / name)
+        shutil.copytree(folder / "runs/ring/dmpo-0", folder / "runs" / name)
     return folder
 
 
