@@ -83,11 +83,24 @@ def test_every_transfer_scenario_builds_on_the_common_one() -> None:
         assert config.episode == common.episode
 
 
+def test_the_shortest_random_street_is_not_longer_than_the_longest() -> None:
+    for low, high in ((100, 100), (80, 120)):
+        load_scenario(
+            "transfer/random", [f"network.min_length_m={low}", f"network.max_length_m={high}"]
+        )
+    with pytest.raises(ScenarioError, match="network: min_length_m should be at most max_length_m"):
+        load_scenario("transfer/random", ["network.min_length_m=120", "network.max_length_m=80"])
+
+
 class TestNetworkScenario:
     def test_vehicles_circulate_without_routes(self) -> None:
         config = network_scenario(net_file=Path("my town.net.xml"), vehicles=7)
         assert network(config).net_file == str(Path.cwd() / "my town.net.xml")
         assert (config.name, config.n_agents, config.start.kind) == ("my_town", 7, "spread")
+
+    def test_a_path_may_have_any_letter(self) -> None:
+        config = network_scenario(net_file=Path("Köln 🚗.net.xml"))
+        assert network(config).net_file == str(Path.cwd() / "Köln 🚗.net.xml")
 
     def test_with_routes_they_come_and_go(self) -> None:
         config = network_scenario(xodr_file=Path("a.xodr"), route_files=[Path("r.xml")])

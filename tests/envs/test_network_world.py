@@ -13,6 +13,8 @@ import pytest
 from trafficrl.config import load_scenario
 from trafficrl.controllers import make_controller
 from trafficrl.envs.array_env import ArrayEnv, Step
+from trafficrl.envs.circulation import Circulation
+from trafficrl.envs.order import too_close
 from trafficrl.errors import ScenarioError, TrafficRLError
 from trafficrl.training.episodes import EpisodeRecorder
 
@@ -137,6 +139,31 @@ def test_who_cannot_change_lanes_in_time_goes_where_the_lane_leads(open_array: O
         standing = np.where(env.states.speed[0] < 0.1, standing + 0.5, 0.0)
         longest = np.maximum(longest, standing)
     assert longest.max() < 150.0
+
+
+def test_a_missed_turn_takes_nothing_from_the_stream_of_the_way(
+    open_array: OpenArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing, missed = Circulation._miss_turn, set()
+
+    def watched(self: Circulation, index: int, odometer: float) -> None:
+        way, other = (
+            streams[index].bit_generator.state for streams in (self._streams, self._missed)
+        )
+        missing(self, index, odometer)
+        assert self._streams[index].bit_generator.state == way
+        if self._missed[index].bit_generator.state != other:
+            missed.add(index)
+
+    monkeypatch.setattr(Circulation, "_miss_turn", watched)
+    env = open_array(
+        "transfer/network",
+        "network={kind: grid, lanes: 3, columns: 3, rows: 3}",
+        "vehicles.0.count=80",
+        "episode.steps=300",
+    )
+    drive(env)
+    assert missed
 
 
 def test_vehicles_stand_apart_at_the_start_and_fill_streets_by_length(
@@ -385,3 +412,18 @@ def test_streets_have_one_replica_and_no_lead() -> None:
         load_scenario(GRID, ["start={kind: uniform}"])
     with pytest.raises(ScenarioError, match="does not go with streets with route_files"):
         load_scenario(MERGE, ["start={kind: spread}"])
+
+
+@pytest.mark.parametrize(
+    ("least", "in_line", "expected"),
+    [
+        (0.0, True, [True, False, False]),
+        (0.0, False, [False, False, False]),
+        (2.0, False, [True, True, False]),
+    ],
+)
+def test_a_gap_below_0_is_contact_only_where_vehicles_stay_in_line(
+    least: float, in_line: bool, expected: list[bool]
+) -> None:
+    headway = np.array([[-0.5, 1.0, np.inf]])
+    assert too_close(headway, least, in_line=in_line).tolist() == [expected]

@@ -123,11 +123,20 @@ def test_time_to_collision_is_gap_over_approach(make_trajectory) -> None:
     assert np.isnan(of("ttc_below_3s_fraction", trajectory.only(0)))
 
 
-def test_who_overlaps_the_leader_has_no_time_left(make_trajectory) -> None:
-    trajectory = make_trajectory(
-        [[2.0]], headway=np.array([[-0.5]]), leader_speed=np.array([[1.0]])
-    )
-    assert of("ttc_min_s", trajectory) == 0.0
+def test_who_overlaps_the_leader_has_no_time_left_unless_they_do_not_touch(
+    make_trajectory,
+) -> None:
+    """Where lanes merge, two that are level beside each other have a gap below 0."""
+    fields = {"headway": np.array([[-0.5], [4.0]]), "leader_speed": np.array([[1.0], [1.0]])}
+    collided = np.array([[True], [False]])
+    touching = make_trajectory([[2.0], [2.0]], **fields, collided=collided)
+    assert of("ttc_min_s", touching) == 0.0
+    assert of("headway_mean_m", touching) == 1.75
+    beside = make_trajectory([[2.0], [2.0]], **fields)
+    assert of("ttc_min_s", beside) == 4.0
+    assert of("ttc_below_3s_fraction", beside) == 0.0
+    assert of("headway_mean_m", beside) == of("headway_p5_m", beside) == 4.0
+    assert of("time_gap_p5_s", beside) == 2.0
 
 
 def test_collisions_count_vehicles_and_emergency_brakings_their_beginnings(

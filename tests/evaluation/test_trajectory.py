@@ -131,11 +131,13 @@ def test_what_a_collision_holds_still_is_no_trajectory(drive) -> None:
     """The platoon's state is absorbing: the return counts to the horizon, driving does not."""
     close = ["start.headway_m=3", "start.first_headway_factor=[1.0, 1.0]", "start.speed_mps=20"]
     driven = drive("catchup", *close, "episode.steps=60")
-    (trajectory,) = driven.episode(0)  # keeps its speed behind a lead that slows down
+    # Keeps its speed behind a lead that slows down.
+    (trajectory,) = driven.episode(0, messages=7.0)
     crash = next(t for t, states in enumerate(driven.seen) if states.collided.any())
     assert 0 < len(trajectory.speed) == crash + 1 < 60
     assert (trajectory.steps, trajectory.held_steps) == (60, 59 - crash)
     assert trajectory.reward.sum() == pytest.approx(driven.ended[0].return_)
+    assert trajectory.messages.tolist() == [7.0] * (crash // driven.env.interval + 1)
     held = trajectory.to_horizon(trajectory.speed)
     assert np.array_equal(held, [states.speed[0] for states in driven.seen])
 

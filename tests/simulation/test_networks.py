@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -233,6 +235,20 @@ def test_unwritable_cache_falls_back_but_a_given_directory_does_not(
     assert build_network(ring()).net_file.is_file()
     with pytest.raises(SimulationError, match="cannot be written here"):
         build_network(ring(), directory=blocked)
+
+
+@pytest.mark.parametrize("failing", ["write_text", "rename"])
+def test_a_cache_that_fails_in_the_middle_is_one_line(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, failing, full)
+    with pytest.raises(SimulationError, match="No space left on device .make room") as caught:
+        build_network(ring(), directory=tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}: ") and "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,24 @@ def test_an_edge_without_a_length_is_refused(tmp_path: Path) -> None:
         read_streets(net, "town")
 
 
+def test_a_comma_in_a_path_is_refused_by_name(tmp_path: Path) -> None:
+    """To SUMO it is a list of files."""
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    net, routes = folder / "my.net.xml", folder / "my.rou.xml"
+    net.write_text("<net/>")
+    routes.write_text("<routes/>")
+    for file, config in (
+        (net, FileNetwork(kind="file", net_file=str(net))),
+        (routes, FileNetwork(kind="file", net_file="merge", route_files=[str(routes)])),
+        (net, OsmNetwork(kind="osm", osm_file=str(net))),
+        (net, OpenDriveNetwork(kind="opendrive", xodr_file=str(net))),
+    ):
+        with pytest.raises(ScenarioError, match="a path with a comma") as caught:
+            build_streets(config, tmp_path)
+        assert str(caught.value).startswith(f"{file}: ") and "\n" not in str(caught.value)
+
+
 def test_a_map_without_streets_names_itself(tmp_path: Path) -> None:
     empty, town = tmp_path / "empty.osm", tmp_path / "empty.xodr"
     empty.write_text('<osm version="0.6"></osm>')

@@ -47,7 +47,8 @@ def network_scenario(
         changes[f"vehicles.{_learned_group(config)}.count"] = vehicles
     described = "as its route files say" if routes else "where vehicles circulate"
     changes["description"] = f"the network of {file.name}, {described}"
-    lines = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+    # YAML has no surrogate pairs, which JSON writes beyond the basic plane unless told not to.
+    lines = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in changes.items()]
     return load_scenario(config, [*lines, *overrides])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trafficrl.config.base import PositiveInterval, Section
 
@@ -240,6 +240,12 @@ class RandomNetwork(GeneratedNetwork):
     min_length_m: float = Field(100.0, ge=20, description="shortest street, m")
     max_length_m: float = Field(250.0, ge=20, description="longest street, m")
     seed: int = Field(0, ge=0, lt=2**31, description="draws the network")
+
+    @model_validator(mode="after")
+    def _shortest_first(self) -> RandomNetwork:
+        if self.min_length_m > self.max_length_m:
+            raise ValueError("min_length_m should be at most max_length_m")
+        return self
 
     @property
     def summary(self) -> str:

@@ -4,6 +4,8 @@ Milanés and Shladover, "Modeling cooperative and autonomous adaptive cruise con
 responses using experimental data", Transportation Research C 48 (2014). Xiao, Wang and van Arem,
 Transportation Research Record 2623 (2017), whose variant SUMO's CACC follows, have
 ``rate_gain`` 0.0125 and modes to close and to open gaps.
+
+The law is of the gap and how it changes, both of which a vehicle senses: no message counts.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ AT_THE_END = 10.0  # m, of a lane: too late to change it
 class Circulation:
     """Random walks of M vehicles, each drawn from a stream of its own.
 
-    So routes depend on the episode's generator alone, and not on how it is driven.
+    So routes depend on the episode's generator alone, and not on how it is driven,
+    but for turns that are missed, which have other streams.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Circulation:
         self._ids = list(ids)
         self._gap = gap
         self._streams: list[np.random.Generator] = []
+        self._missed: list[np.random.Generator] = []  # streams for missed turns
         self._known: FloatArray = np.zeros(len(self._ids))  # m, odometer to which a route lasts
 
     def place(self, speed: float, rng: np.random.Generator) -> None:
@@ -45,6 +47,7 @@ class Circulation:
         count = len(self._ids)
         lanes, positions = self._streets.spread(count, self._gap, rng)
         self._streams = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=count)]
+        self._missed = [stream.spawn(1)[0] for stream in self._streams]
         routes = [
             self._begin(lane, stream) for lane, stream in zip(lanes, self._streams, strict=True)
         ]
@@ -83,7 +86,7 @@ class Circulation:
             return
         route = self._simulation.route_ahead(vehicle)
         if route is not None and not {*route[1:2]} <= {*ways}:
-            self._set_route(index, self._begin((edge, lane), self._streams[index]), odometer)
+            self._set_route(index, self._begin((edge, lane), self._missed[index]), odometer)
 
     def _set_route(self, index: int, route: Sequence[str], odometer: float) -> None:
         self._simulation.set_route(self._ids[index], route)

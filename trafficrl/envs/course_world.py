@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trafficrl.config.networks import CourseNetwork, RingNetwork
 from trafficrl.config.scenario import ScenarioConfig
-from trafficrl.envs.order import distance_ahead, fixed_order, neighbours_by_lane
+from trafficrl.envs.order import distance_ahead, fixed_order, neighbours_by_lane, too_close
 from trafficrl.envs.starts import start_positions
 from trafficrl.envs.world import World
 from trafficrl.errors import ScenarioError
@@ -85,7 +85,9 @@ class CourseWorld(World):
             leader, follower = self._order
             ahead = distance_ahead(position, leader, self._path_length)
             headway = ahead - VEHICLE_LENGTH
-        collided = headway < self.config.episode.collision_headway_m
+        collided = too_close(
+            headway, self.config.episode.collision_headway_m, in_line=self._course.lanes == 1
+        )
         collided.ravel()[self._touched(position)] = True
         return VehicleStates(
             time=time,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trafficrl.types import FloatArray, IntArray
+from trafficrl.types import BoolArray, FloatArray, IntArray
 
 
 def fixed_order(vehicles: int, loop: bool, replicas: int) -> tuple[IntArray, IntArray]:
@@ -29,6 +29,17 @@ def distance_ahead(position: FloatArray, leader: IntArray, path_length: FloatArr
     if closed.any():
         ahead = np.where(closed[:, None], np.mod(ahead, path_length[:, None]), ahead)
     return np.where(leader >= 0, ahead, np.inf)
+
+
+def too_close(headway: FloatArray, least: float, *, in_line: bool) -> BoolArray:
+    """Who has a headway below ``least`` m, (B, M).
+
+    Unless vehicles stay ``in_line``, a gap below 0 alone is no contact: where lanes
+    merge or are changed, two can be level beside each other.
+    """
+    if least > 0.0 or in_line:
+        return headway < least
+    return np.zeros(headway.shape, dtype=bool)
 
 
 def neighbours_by_lane(

@@ -78,7 +78,7 @@ class Trajectory:
     emissions: FloatArray  # (T, M, 3) fuel, CO2, NOx in mg/s
     reward: FloatArray  # (I, N), without the terms that are for training only
     reward_terms: dict[str, FloatArray]  # (I, N) each
-    messages: FloatArray  # (I,) sent over directed edges of the vehicle graph
+    messages: FloatArray  # in each interval until a collision held everything, at most I
     places: Places | None  # where they were asked for
     without_slot: int = 0  # vehicles that came and that SUMO drove, as no slot was free for them
     left: int = 0  # vehicles that left an open network, whoever drove them
@@ -197,12 +197,24 @@ class TrajectoryRecorder:
                     name: np.array([step.reward_terms[name][replica] for step, _ in intervals])
                     for name in terms
                 },
-                messages=np.array([messages for _, messages in intervals]),
+                messages=self._sent(replica, driven),
                 without_slot=int(self.env.world.without_slot[replica]),
                 left=int(self.env.world.left[replica]),
                 places=places,
                 **own,
             )
+        )
+
+    def _sent(self, replica: int, driven: int) -> FloatArray:
+        """Messages in each control interval that began within the ``driven`` steps."""
+        lengths = [int(step.sim_steps[replica]) for step, _ in self._intervals]
+        begun = np.cumsum(lengths) - lengths
+        return np.array(
+            [
+                messages[replica]
+                for (step, messages), start in zip(self._intervals, begun, strict=True)
+                if step.active[replica] and start < driven
+            ]
         )
 
     def _driven(self, replica: int, steps: int) -> int:

@@ -20,7 +20,8 @@ def cached(
     """The folder that ``make`` fills, made where it is not there yet.
 
     ``content`` is all that decides what comes out. ``directory`` is kept as the
-    cache instead of the user's own; ``SimulationError`` where it is not writable.
+    cache instead of the user's own; ``SimulationError`` where it is not writable,
+    or has no room.
     """
     key = hashlib.sha256("\n".join(content).encode()).hexdigest()[:20]
     root = directory or _user_cache()
@@ -30,10 +31,7 @@ def cached(
         scratch = _scratch(root, key)
     except OSError as error:
         if directory is not None:
-            raise SimulationError(
-                f"{directory}: networks cannot be written here: {error.strerror} "
-                "(give a writable directory)"
-            ) from error
+            raise _not_written(root, error) from error
         root = _fallback_cache()
         if (root / key).is_dir():
             return root / key
@@ -41,9 +39,19 @@ def cached(
     try:
         make(scratch)
         _publish(scratch, root / key)
+    except OSError as error:
+        raise _not_written(root, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return root / key
+
+
+def _not_written(root: Path, error: OSError) -> SimulationError:
+    return SimulationError(
+        f"{root}: networks cannot be written here: {error.strerror or error} "
+        "(make room and let it be writable, or give another directory, as XDG_CACHE_HOME "
+        "does for the user's own)"
+    )
 
 
 def _scratch(root: Path, key: str) -> Path:
@@ -67,6 +75,9 @@ def _user_cache() -> Path:
 
 @cache
 def _fallback_cache() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="trafficrl-networks-"))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="trafficrl-networks-"))
+    except OSError as error:
+        raise _not_written(Path(tempfile.gettempdir()), error) from error
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial, singledispatch
 from pathlib import Path
@@ -17,6 +18,7 @@ from trafficrl.config.networks import (
     SpiderNetwork,
     StreetNetwork,
 )
+from trafficrl.errors import ScenarioError
 from trafficrl.resources import sumo_file
 from trafficrl.simulation.cache import cached
 from trafficrl.simulation.course import BuiltNetwork
@@ -64,12 +66,12 @@ def build_streets(config: StreetNetwork, directory: Path | None = None) -> Built
     """
     if isinstance(config, FileNetwork):
         net_file = sumo_file(config.net_file, ".net.xml")
-        check_xml(net_file, NET_ROOTS, "a SUMO network (.net.xml)")
+        _check(net_file, NET_ROOTS, "a SUMO network (.net.xml)")
     else:
         net_file = _made(recipe(config), directory)
     route_files = tuple(sumo_file(name, ".rou.xml") for name in config.route_files)
     for file in route_files:
-        check_xml(file, ROUTE_ROOTS, "a SUMO route file (.rou.xml)")
+        _check(file, ROUTE_ROOTS, "a SUMO route file (.rou.xml)")
     return BuiltNetwork(net_file, None, (), route_files)
 
 
@@ -147,9 +149,19 @@ def _made(how: Recipe, directory: Path | None) -> Path:
     program = sumo_program(how.program)
     content = [program_version(program), *how.options]
     if how.source is not None:
-        check_xml(how.source, how.roots, how.what)
+        _check(how.source, how.roots, how.what)
         content.append(hashlib.sha256(how.source.read_bytes()).hexdigest())
     return cached(content, partial(_make, program, how), directory) / _NET
+
+
+def _check(path: Path, roots: Collection[str], what: str) -> None:
+    """Raise ``ScenarioError`` for a file that SUMO should not or cannot be given."""
+    if any("," in str(name) for name in (path, path.resolve())):
+        raise ScenarioError(
+            f"{path}: a path with a comma is a list of files to SUMO "
+            f"(rename the file or its folder, or copy {what} elsewhere)"
+        )
+    check_xml(path, roots, what)
 
 
 def _make(program: Path, how: Recipe, folder: Path) -> None:

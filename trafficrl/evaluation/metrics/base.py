@@ -80,5 +80,11 @@ def percentile(values: FloatArray, percent: float) -> float:
 
 
 def headways(trajectory: Trajectory) -> FloatArray:
-    """Headways (T, M) in m, NaN without a leader."""
-    return np.where(np.isfinite(trajectory.headway), trajectory.headway, np.nan)
+    """Headways (T, M) in m, NaN without a leader.
+
+    Nor is there one to follow where lanes merge and two vehicles are level beside
+    each other: a headway below 0 counts in a collision alone.
+    """
+    headway = trajectory.headway
+    known = np.isfinite(headway) & ((headway >= 0.0) | trajectory.collided)
+    return np.where(known, headway, np.nan)

@@ -25,7 +25,7 @@ def override_fraction(trajectory: Trajectory) -> float:
     per_vehicle=False,
 )
 def messages(trajectory: Trajectory) -> float:
-    """Messages in a control interval, all vehicles together."""
+    """Messages in a control interval, all vehicles together, until a collision holds them."""
     return mean(trajectory.messages)
 
 
