@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .evaluation_options import episode_options, set_option
+
 if TYPE_CHECKING:
     from trafficrl.config import ScenarioConfig
     from trafficrl.evaluation.compare import Contender
@@ -23,24 +25,8 @@ if TYPE_CHECKING:
     metavar="S",
     help="Scenario to drive in; may be repeated  [default: the runs' own]",
 )
-@click.option("--episodes", type=click.IntRange(1), default=10, show_default=True)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Evaluation seed; its episodes are never trained or validated on",
-)
-@click.option(
-    "--checkpoint", type=click.Choice(["best", "latest"]), default="best", show_default=True
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a scenario key; may be repeated",
-)
+@episode_options(episodes=10)
+@set_option
 @click.option(
     "--metrics",
     metavar="A,B,...",

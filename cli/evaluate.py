@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .evaluation_files import OutputChoice, output_options
+from .evaluation_options import assign_option, episode_options, set_option
 from .network_options import NetworkChoice, network_options
 
 if TYPE_CHECKING:
@@ -22,48 +22,10 @@ if TYPE_CHECKING:
 @click.argument("run")
 @click.option("--scenario", metavar="S", help="Scenario to drive in  [default: the run's own]")
 @network_options
-@click.option("--episodes", type=click.IntRange(1), default=10, show_default=True)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Evaluation seed; its episodes are never trained or validated on",
-)
-@click.option(
-    "--checkpoint", type=click.Choice(["best", "latest"]), default="best", show_default=True
-)
-@click.option(
-    "--assign",
-    type=click.Choice(["shared", "slot", "position"]),
-    help="How a run's policies are dealt to the vehicles  [default: shared, or by position]",
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a scenario key; may be repeated",
-)
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Also write all figures as JSON",
-)
-@click.option(
-    "--per-vehicle",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Also write a row for each episode and vehicle as CSV",
-)
-@click.option(
-    "--trajectories",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Also write every simulation step: .csv, .parquet, or .xml (SUMO's FCD, one episode)",
-)
+@episode_options(episodes=10)
+@assign_option
+@set_option
+@output_options
 def evaluate(
     run: str,
     scenario: str | None,
@@ -73,9 +35,7 @@ def evaluate(
     checkpoint: str,
     assign: Assignment | None,
     overrides: tuple[str, ...],
-    json_file: Path | None,
-    per_vehicle: Path | None,
-    trajectories: Path | None,
+    output: OutputChoice,
 ) -> None:
     """Evaluate RUN: a run directory, constant:VALUE, or a classical controller such as idm.
 
@@ -86,61 +46,58 @@ def evaluate(
     A run drives another scenario with its own observation, action, graph and
     control interval; --set changes what it drives in.
     """
-    from trafficrl.config import load_scenario
-    from trafficrl.evaluation.carry import scenario_to_drive
     from trafficrl.evaluation.drivers import make_driver
     from trafficrl.evaluation.evaluate import report, run_episodes, string_gain_spectrum
-    from trafficrl.evaluation.files import output_file, trajectory_file, vehicle_file
     from trafficrl.evaluation.learned import LearnedDriver
     from trafficrl.training.run_directory import RunDirectory
 
-    files = [file.resolve() for file in (json_file, per_vehicle, trajectories) if file is not None]
-    if len(set(files)) < len(files):
-        raise click.UsageError("--json, --per-vehicle and --trajectories need a file each")
     driver, trained_on = make_driver(run, checkpoint, assign)
-    where = scenario or trained_on
-    if network is not None:
-        where = network.scenario(scenario)
-    if where is None:
-        raise click.UsageError(f"'{run}' needs a --scenario or a --net-file to drive in")
-    if trained_on is not None:
-        config = scenario_to_drive(trained_on, where, overrides)
-    else:
-        config = load_scenario(where, overrides)
+    config = _scenario_to_drive(run, trained_on, scenario, network, overrides)
     # A folder of runs stands for its newest one: say which.
     name = run if trained_on is None else str(RunDirectory.open(Path(run)).path)
-    with ExitStack() as stack:
-        # All open before minutes of simulation; each appears when all went well.
-        stream = None if json_file is None else stack.enter_context(output_file(json_file))
-        writers = []
-        if per_vehicle is not None:
-            writers.append(stack.enter_context(vehicle_file(per_vehicle)))
-        if trajectories is not None:
-            writers.append(stack.enter_context(trajectory_file(trajectories, episodes)))
-        spectra = []
+    spectra = []
+    with output.open(episodes) as files:
 
         def on_episode(trajectory: Trajectory) -> None:
             spectra.append(string_gain_spectrum(trajectory))
-            for write in writers:
-                write(trajectory)
+            files.add(trajectory)
 
         figures = run_episodes(
             driver,
             config,
             episodes=episodes,
             seed=seed,
-            places=trajectories is not None,
+            places=output.trajectories is not None,
             on_episode=on_episode,
         )
         result = report(name, config, figures, seed=seed, overrides=overrides)
         if isinstance(driver, LearnedDriver):
             result["assign"] = driver.assign
-        if stream is not None:
-            json.dump({**result, "string_gain_per_episode": spectra}, stream, indent=2)
-            stream.write("\n")
+        files.end({**result, "string_gain_per_episode": spectra})
     _print(result)
     if isinstance(driver, LearnedDriver):
         _print_deal(driver, config)
+
+
+def _scenario_to_drive(
+    run: str,
+    trained_on: ScenarioConfig | None,
+    scenario: str | None,
+    network: NetworkChoice | None,
+    overrides: tuple[str, ...],
+) -> ScenarioConfig:
+    """The scenario that is named, in the network that is, or else that of the training."""
+    from trafficrl.config import load_scenario
+    from trafficrl.evaluation.carry import scenario_to_drive
+
+    where = scenario or trained_on
+    if network is not None:
+        where = network.scenario(scenario)
+    if where is None:
+        raise click.UsageError(f"'{run}' needs a --scenario or a --net-file to drive in")
+    if trained_on is not None:
+        return scenario_to_drive(trained_on, where, overrides)
+    return load_scenario(where, overrides)
 
 
 def _print_deal(driver: LearnedDriver, config: ScenarioConfig) -> None:

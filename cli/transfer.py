@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from .evaluation_options import assign_option, episode_options
 
 if TYPE_CHECKING:
     from trafficrl.evaluation.dealing import Assignment
@@ -46,17 +49,9 @@ class ListOptions(click.Command):
     multiple=True,
     help="A controller beside idm, such as idm:noise=0.2; may be repeated",
 )
-@click.option("--episodes", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@episode_options(episodes=5)
 @click.option("--metric", default="mean_speed_mps", show_default=True, help="Figure to compare")
-@click.option(
-    "--checkpoint", type=click.Choice(["best", "latest"]), default="best", show_default=True
-)
-@click.option(
-    "--assign",
-    type=click.Choice(["shared", "slot", "position"]),
-    help="How a run's policies are dealt to the vehicles  [default: shared, or by position]",
-)
+@assign_option
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -75,27 +70,25 @@ def transfer(
     output: Path | None,
 ) -> None:
     """Drive each RUN in each scenario, its own or not, with IDM beside it."""
-    from trafficrl.evaluation.heat_map import require_matplotlib, write_heat_map
-    from trafficrl.evaluation.transfer import as_text, write
     from trafficrl.evaluation.transfer import transfer as matrix_of
+    from trafficrl.evaluation.transfer_files import as_text, matrix_files
 
-    if output is not None:
-        require_matplotlib()  # before minutes of simulation, as that the directory can be made
-        output.mkdir(parents=True, exist_ok=True)
-    matrix = matrix_of(
-        [*runs, "idm", *baselines],
-        scenarios,
-        episodes=episodes,
-        seed=seed,
-        metric=metric,
-        checkpoint=checkpoint,
-        assign=assign,
-        on_cell=_show,
-    )
-    click.echo(as_text(matrix))
-    if output is not None:
-        for file in [*write(matrix, output), *write_heat_map(matrix, output)]:
-            click.echo(f"wrote {file}")
+    # All files open before hours of simulation; each appears when all went well.
+    with nullcontext() if output is None else matrix_files(output) as write:
+        matrix = matrix_of(
+            [*runs, "idm", *baselines],
+            scenarios,
+            episodes=episodes,
+            seed=seed,
+            metric=metric,
+            checkpoint=checkpoint,
+            assign=assign,
+            on_cell=_show,
+        )
+        click.echo(as_text(matrix), nl=False)
+        files = [] if write is None else write(matrix)
+    for file in files:
+        click.echo(f"wrote {file}")
 
 
 def _show(cell: Cell) -> None:

@@ -74,6 +74,9 @@ def test_mistakes_are_named_before_anything_drives(trained: Path, tmp_path: Path
     (tmp_path / "file").write_text("")
     below = tmp_path / "file" / "folder"
     assert str(below) in refused("transfer", trained, "--scenarios", "ring", "--output", below)
+    (tmp_path / "transfer.md").mkdir()
+    driving = ("transfer", trained, "--scenarios", "ring", "--output", tmp_path)
+    assert "transfer.md: cannot be written" in refused(*driving)
 
 
 def test_a_missing_matplotlib_is_said_first(

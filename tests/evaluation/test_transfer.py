@@ -19,8 +19,9 @@ from trafficrl.evaluation import transfer as module
 from trafficrl.evaluation.carry import scenario_to_drive
 from trafficrl.evaluation.drivers import make_driver
 from trafficrl.evaluation.evaluate import report, run_episodes
-from trafficrl.evaluation.heat_map import heat_map, write_heat_map
-from trafficrl.evaluation.transfer import Cell, Matrix, as_markdown, as_text, transfer, write
+from trafficrl.evaluation.heat_map import heat_map
+from trafficrl.evaluation.transfer import Cell, Matrix, transfer
+from trafficrl.evaluation.transfer_files import as_markdown, as_text, matrix_files
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Trainer
 
@@ -37,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = RunDirectory(folder / f"{name}-run").create(config, {})
         with closing(Trainer(config, run)) as trainer:
             trainer.train()
-        (folder / f"{name}.yaml").write_text(f"extends: {name}\nepisode: {{steps: 40}}\n")
+        (folder / f"{name}.yaml").write_text(f"extends: {name}\nepisode: {{steps: 60}}\n")
     return folder
 
 
@@ -139,6 +140,16 @@ def test_rows_and_columns_of_the_same_name_are_called_as_they_were_given(folder:
     assert (found.controllers, found.scenarios) == (tuple(runs), tuple(scenarios))
 
 
+def test_the_own_task_is_known_by_what_is_to_do_and_not_by_its_name(folder: Path) -> None:
+    other, same = folder / "other.yaml", folder / "same.yaml"
+    ring = "extends: ring\nepisode: {steps: 60}\n"
+    other.write_text(f"{ring}name: ring\nnetwork: {{length_m: 270.0}}\n")
+    same.write_text(f"{ring}name: my_ring\n")
+    found = transfer([str(folder / "ring-run"), "idm"], [str(other), str(same)], episodes=1)
+    own = [scenario for (_, scenario), cell in found.cells.items() if cell.own]
+    assert found.scenarios == ("ring", "my_ring") and own == ["my_ring"]
+
+
 # Files ----------------------------------------------------------------------------------
 
 
@@ -148,13 +159,39 @@ def test_the_table_has_figures_collisions_and_reasons(matrix: Matrix) -> None:
     assert f"{ring.value:.4g} ({ring.collisions:.3g})" in text
     assert "catchup dppo 0" in text and "[1] 'speed_error' compares with" in text
     lines = as_markdown(matrix).splitlines()
-    assert lines[2:4] == ["|  | ring | catchup |", "|---|---|---|"]
+    assert lines[2:4] == ["|  | ring | catchup |", "| --- | --- | --- |"]
     assert lines[5].startswith("| catchup dppo 0 | [1] | ")
     assert lines[-1].startswith("- [1] 'speed_error'")
 
 
+def test_markdown_keeps_what_would_end_a_cell(matrix: Matrix) -> None:
+    cells = {("a|b", "c|d"): Cell("a|b", "c|d", 1.0, 1.0, 1.0, 0.0)}
+    odd = Matrix("mean_speed_mps", 1, 0, {"a|b": None}, ("c|d",), cells)
+    assert as_markdown(odd).splitlines()[2:] == [
+        "|  | c\\|d |",
+        "| --- | --- |",
+        "| a\\|b | 1 (0) |",
+    ]
+
+
+def test_files_open_first_and_appear_when_all_went_well(matrix: Matrix, tmp_path: Path) -> None:
+    def fail() -> None:
+        with matrix_files(tmp_path) as write:
+            write(matrix)
+            raise TrafficRLError("later")
+
+    with pytest.raises(TrafficRLError, match="later"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "transfer.svg").mkdir()
+    with pytest.raises(TrafficRLError, match=r"transfer\.svg: cannot be written"):
+        matrix_files(tmp_path).__enter__()
+    assert [path.name for path in tmp_path.iterdir()] == ["transfer.svg"]
+
+
 def test_files_hold_every_cell(matrix: Matrix, tmp_path: Path) -> None:
-    table, tree, text = write(matrix, tmp_path / "new")
+    with matrix_files(tmp_path / "new") as write:
+        table, tree, text, *_ = write(matrix)
     with open(table, newline="") as stream:
         found = list(csv.DictReader(stream))
     whole = json.loads(tree.read_text())
@@ -192,7 +229,7 @@ def test_values_can_be_read_on_their_colours() -> None:
 
 
 def test_collisions_and_the_own_scenario_are_shown(matrix: Matrix) -> None:
-    crashed = Cell("idm", "ring", 4.0, 4.0, 4.0, 2.5)
+    crashed = Cell("idm", "ring", 4.0, 4.0, 4.0, collisions=2.5)
     changed = {**matrix.cells, ("idm", "ring"): crashed}
     figure = heat_map(Matrix(**{**_fields(matrix), "cells": changed}))
     axes = figure.axes[0]
@@ -206,7 +243,8 @@ def _fields(matrix: Matrix) -> dict[str, object]:
 
 
 def test_the_pictures_are_drawn(tmp_path: Path) -> None:
-    png, svg = write_heat_map(made_up([[1.0, 2.0], [3.0, None]]), tmp_path)
+    with matrix_files(tmp_path) as write:
+        *_, png, svg = write(made_up([[1.0, 2.0], [3.0, None]]))
     assert png.read_bytes().startswith(b"\x89PNG") and png.stat().st_size > 5000
     root = ElementTree.parse(svg).getroot()
     assert root.tag.endswith("svg") and len(list(root.iter())) > 50

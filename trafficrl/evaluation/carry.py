@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.config.checks import CheckError, check_scenario, has_crossing, has_lead
@@ -27,6 +28,12 @@ class CarryError(ScenarioError):
         )
 
 
+# What of a scenario has no part in an evaluation, or belongs to the controller.
+NOT_OF_THE_TASK: dict[str, Any] = {
+    **dict.fromkeys(("name", "description", "training", "algorithms"), True),
+    **dict.fromkeys(("observation", "action", "graph"), True),
+    "episode": {"control_interval_s"},
+}
 CARRIED = ("observation", "action", "graph", "episode.control_interval_s")
 
 
@@ -58,6 +65,11 @@ def carry(trained: ScenarioConfig, other: ScenarioConfig) -> ScenarioConfig:
     except CheckError as error:
         raise CarryError(trained, other, str(error)) from None
     return driven
+
+
+def task(config: ScenarioConfig) -> dict[str, Any]:
+    """What a controller has to do: all of the scenario that an evaluation depends on but it."""
+    return config.model_dump(exclude=NOT_OF_THE_TASK)
 
 
 def scenario_to_drive(

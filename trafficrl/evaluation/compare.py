@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from trafficrl.config import ScenarioConfig, dump_scenario, load_scenario
 from trafficrl.errors import TrafficRLError
-from trafficrl.evaluation.carry import carry, check_overrides
+from trafficrl.evaluation.carry import carry, check_overrides, task
 from trafficrl.evaluation.driver import Driver
 from trafficrl.evaluation.drivers import make_driver
 from trafficrl.evaluation.evaluate import Figures, run_episodes
@@ -26,13 +25,6 @@ from trafficrl.evaluation.statistics import (
 )
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.types import FloatArray
-
-# What of a scenario has no part in an evaluation, or belongs to the controller.
-NOT_OF_THE_TASK: dict[str, Any] = {
-    **dict.fromkeys(("name", "description", "training", "algorithms"), True),
-    **dict.fromkeys(("observation", "action", "graph"), True),
-    "episode": {"control_interval_s"},
-}
 
 
 @dataclass
@@ -132,18 +124,16 @@ def scenarios_to_drive(
     """The scenarios of these names, or else the one that all runs were trained on."""
     if names:
         return [load_scenario(name, overrides) for name in names]
-    trained_on = [one for one in contenders if one.trained_on is not None]
-    if not trained_on:
+    trained = [(one.name, one.trained_on) for one in contenders if one.trained_on is not None]
+    if not trained:
         raise TrafficRLError("--scenario: is needed, as nothing here was trained on one")
-    first = trained_on[0]
-    for other in trained_on[1:]:
-        if _task(other) != _task(first):
+    first, config = trained[0]
+    for other, its in trained[1:]:
+        if task(its) != task(config):
             raise TrafficRLError(
-                f"--scenario: is needed, as {first.name} and {other.name} were trained on "
-                "different ones"
+                f"--scenario: is needed, as {first} and {other} were trained on different ones"
             )
-    assert first.trained_on is not None
-    return [load_scenario(first.trained_on, overrides)]
+    return [load_scenario(config, overrides)]
 
 
 def compare(
@@ -240,11 +230,6 @@ def _make_names_unique(contenders: Sequence[Contender]) -> None:
         names.append(one.name)
         if count:
             one.name = f"{one.name} ({count + 1})"
-
-
-def _task(contender: Contender) -> dict[str, Any]:
-    assert contender.trained_on is not None
-    return contender.trained_on.model_dump(exclude=NOT_OF_THE_TASK)
 
 
 def _side_by_side(rows: Sequence[Row], metric: str) -> FloatArray | None:

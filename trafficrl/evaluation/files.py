@@ -54,6 +54,14 @@ def output_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
             target.unlink(missing_ok=True)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory for output files, and those above it; ``TrafficRLError`` if that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrafficRLError(f"{path}: cannot be written ({error.strerror})") from None
+
+
 def _open(path: Path, binary: bool) -> IO[Any]:
     return path.open("wb") if binary else path.open("w", encoding="utf-8", newline="")
 

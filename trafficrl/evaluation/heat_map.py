@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,8 +50,7 @@ def heat_map(matrix: Matrix) -> Figure:
     for row, controller in enumerate(matrix.controllers):
         for column, scenario in enumerate(matrix.scenarios):
             colour = image.to_rgba(shares[row, column])
-            own = matrix.trained_on[controller] == scenario
-            _draw(axes, row, column, matrix.cells[controller, scenario], _ink(colour), own)
+            _draw(axes, row, column, matrix.cells[controller, scenario], _ink(colour))
     axes.set_xticks(range(m), matrix.scenarios, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(n), matrix.controllers)
     axes.tick_params(length=0)
@@ -62,17 +60,8 @@ def heat_map(matrix: Matrix) -> Figure:
     return figure
 
 
-def write_heat_map(matrix: Matrix, directory: Path) -> list[Path]:
-    """``transfer.png`` and ``transfer.svg`` in ``directory``."""
-    figure = heat_map(matrix)
-    files = [directory / f"transfer.{ending}" for ending in ("png", "svg")]
-    for file in files:
-        figure.savefig(file, dpi=200)
-    return files
-
-
-def _draw(axes: Axes, row: int, column: int, cell: Cell, ink: str, own: bool) -> None:
-    """The value of a cell, framed where the scenario is its ``own``; hatching without one."""
+def _draw(axes: Axes, row: int, column: int, cell: Cell, ink: str) -> None:
+    """The value of a cell, framed where the task is its ``own``; hatching without one."""
     from matplotlib.patches import Rectangle
 
     if cell.value is None:
@@ -85,7 +74,7 @@ def _draw(axes: Axes, row: int, column: int, cell: Cell, ink: str, own: bool) ->
     if cell.collisions:
         text += f"\n{cell.collisions:.3g} collided"
     axes.text(column, row, text, ha="center", va="center", color=ink, fontsize="small")
-    if own:
+    if cell.own:
         corner = column - 0.46, row - 0.46
         axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=ink, lw=1.5))
 

@@ -7,28 +7,19 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trafficrl.errors import TrafficRLError
 from trafficrl.evaluation.compare import Comparison, Row, Table
 from trafficrl.evaluation.evaluate import known
+from trafficrl.evaluation.files import make_directory
 from trafficrl.evaluation.metrics import METRICS
+from trafficrl.evaluation.sections import Section
 from trafficrl.evaluation.statistics import Estimate
 
 KEY_METRICS = ("return_mean", "mean_speed_mps", "speed_std_mps", "collisions", "fuel_g_per_km")
 UNDEFINED = "-"
-
-
-@dataclass
-class Section:
-    """A table of text with a title above and notes below."""
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-    notes: list[str] = field(default_factory=list)
 
 
 def sections(comparison: Comparison, metrics: Sequence[str]) -> list[Section]:
@@ -44,12 +35,12 @@ def sections(comparison: Comparison, metrics: Sequence[str]) -> list[Section]:
 
 def as_text(comparison: Comparison, metrics: Sequence[str]) -> str:
     """The sections with aligned columns."""
-    return "\n".join(_text(section) for section in sections(comparison, metrics))
+    return "\n".join(section.text() for section in sections(comparison, metrics))
 
 
 def as_markdown(comparison: Comparison, metrics: Sequence[str]) -> str:
     """The sections as Markdown tables."""
-    return "\n".join(_markdown(section) for section in sections(comparison, metrics))
+    return "\n".join(section.markdown() for section in sections(comparison, metrics))
 
 
 def as_json(comparison: Comparison, metrics: Sequence[str]) -> str:
@@ -117,10 +108,7 @@ def output_paths(output: Path) -> list[Path]:
             f"{output}: comparisons are written to a directory, or to files that end in "
             f"{', '.join(FORMATS)}, not '{output.suffix}'"
         )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrafficRLError(f"{output}: cannot be written ({error.strerror})") from None
+    make_directory(output)
     return [output / f"comparison{suffix}" for suffix in FORMATS]
 
 
@@ -176,24 +164,6 @@ def show(estimate: Estimate | None) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value + 0.0:.4g}"
-
-
-def _text(section: Section) -> str:
-    lines = [section.header, *section.rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    body = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    return "\n".join([section.title, *body, *section.notes, ""])
-
-
-def _markdown(section: Section) -> str:
-    lines = [section.header, ["---"] * len(section.header), *section.rows]
-    escaped = [[cell.replace("|", "\\|").replace("*", "\\*") for cell in line] for line in lines]
-    body = [f"| {' | '.join(line)} |" for line in escaped]
-    notes = ["", *(f"- {note}" for note in section.notes)] if section.notes else []
-    return "\n".join([f"**{section.title}**", "", *body, *notes, ""])
 
 
 # JSON -------------------------------------------------------------------------

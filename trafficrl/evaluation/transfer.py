@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.errors import TrafficRLError
-from trafficrl.evaluation.carry import CarryError, carry
+from trafficrl.evaluation.carry import CarryError, carry, task
 from trafficrl.evaluation.dealing import Assignment
 from trafficrl.evaluation.driver import Driver
 from trafficrl.evaluation.drivers import make_driver
@@ -34,6 +32,7 @@ class Cell:
     high: float | None = None
     collisions: float | None = None  # vehicles an episode
     reason: str | None = None  # one line
+    own: bool = False  # whether the controller was trained on that task
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +98,24 @@ def _cell(
     episodes: int,
     seed: int,
 ) -> Cell:
+    own = isinstance(driver, LearnedDriver) and task(driver.trained) == task(config)
+    cell = partial(Cell, controller, scenario, own=own)
     try:
         if isinstance(driver, LearnedDriver):
             config = carry(driver.trained, config)
         summaries = run_episodes(driver, config, episodes=episodes, seed=seed)
         result = report(controller, config, summaries, seed=seed)
     except CarryError as error:
-        return Cell(controller, scenario, reason=_one_line(error.reason))
+        return cell(reason=_one_line(error.reason))
     except TrafficRLError as error:
-        return Cell(controller, scenario, reason=_one_line(str(error)))
+        return cell(reason=_one_line(str(error)))
     except Exception as error:  # hours of other cells are worth more than this one
-        return Cell(
-            controller, scenario, reason=_one_line(f"unexpected {type(error).__name__}: {error}")
-        )
+        return cell(reason=_one_line(f"unexpected {type(error).__name__}: {error}"))
     value = result[metric]
     if value is None or math.isnan(value):
-        return Cell(controller, scenario, reason=f"{metric} is not defined there")
+        return cell(reason=f"{metric} is not defined there")
     low, high = result["intervals_95"][metric]
-    return Cell(controller, scenario, value, low, high, result["collisions"])
+    return cell(value, low, high, result["collisions"])
 
 
 def _named_scenarios(scenarios: Sequence[str]) -> dict[str, ScenarioConfig]:
@@ -158,85 +157,3 @@ def _trained_on(driver: Driver) -> str | None:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-# What is written -------------------------------------------------------------------------
-
-
-def rows(matrix: Matrix) -> tuple[list[list[str]], list[str]]:
-    """Header and rows as text, and the reasons that cells without figures refer to.
-
-    A cell is the metric's mean, and collisions an episode in brackets.
-    """
-    reasons: list[str] = []
-    table = [["", *matrix.scenarios]]
-    for controller in matrix.controllers:
-        row = [controller]
-        for scenario in matrix.scenarios:
-            cell = matrix.cells[controller, scenario]
-            if cell.reason is not None:
-                if cell.reason not in reasons:
-                    reasons.append(cell.reason)
-                row.append(f"[{reasons.index(cell.reason) + 1}]")
-            else:
-                row.append(f"{cell.value:.4g} ({cell.collisions:.3g})")
-        table.append(row)
-    return table, reasons
-
-
-def caption(matrix: Matrix) -> str:
-    """What the figures are."""
-    unit = METRICS[matrix.metric].unit
-    return (
-        f"{matrix.metric} ({unit}), and vehicles that collided an episode in brackets; "
-        f"means of {matrix.episodes} episodes, seed {matrix.seed}"
-    )
-
-
-def as_text(matrix: Matrix) -> str:
-    """The matrix for a terminal."""
-    table, reasons = rows(matrix)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
-    notes = [f"[{number}] {reason}" for number, reason in enumerate(reasons, 1)]
-    return "\n".join([caption(matrix), *lines, *notes])
-
-
-def as_markdown(matrix: Matrix) -> str:
-    """The matrix as a Markdown table with its reasons below."""
-    table, reasons = rows(matrix)
-    lines = [f"| {' | '.join(row)} |" for row in table]
-    lines.insert(1, "|---" * len(table[0]) + "|")
-    notes = [f"- [{number}] {reason}" for number, reason in enumerate(reasons, 1)]
-    return "\n\n".join(filter(None, [caption(matrix), "\n".join(lines), "\n".join(notes)])) + "\n"
-
-
-def as_json(matrix: Matrix) -> dict[str, Any]:
-    """Everything there is."""
-    return {
-        "metric": matrix.metric,
-        "episodes": matrix.episodes,
-        "seed": matrix.seed,
-        "trained_on": matrix.trained_on,
-        "scenarios": list(matrix.scenarios),
-        "cells": [asdict(cell) for cell in matrix.cells.values()],
-    }
-
-
-def write(matrix: Matrix, directory: Path) -> list[Path]:
-    """``transfer.csv``, ``.json`` and ``.md`` in ``directory``, which is made."""
-    directory.mkdir(parents=True, exist_ok=True)
-    files = [directory / f"transfer.{ending}" for ending in ("csv", "json", "md")]
-    with open(files[0], "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(Cell.__dataclass_fields__))
-        writer.writeheader()
-        writer.writerows(asdict(cell) for cell in matrix.cells.values())
-    files[1].write_text(json.dumps(as_json(matrix), indent=2) + "\n", encoding="utf-8")
-    files[2].write_text(as_markdown(matrix), encoding="utf-8")
-    return files

@@ -159,7 +159,7 @@ def _check(path: Path, roots: Collection[str], what: str) -> None:
     if any("," in str(name) for name in (path, path.resolve())):
         raise ScenarioError(
             f"{path}: a path with a comma is a list of files to SUMO "
-            f"(rename the file or its folder, or copy {what} elsewhere)"
+            "(rename the file or its folder)"
         )
     check_xml(path, roots, what)
 
