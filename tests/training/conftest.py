@@ -54,11 +54,6 @@ TASKS = {
     ),
     # On streets, with shared weights, among vehicles that SUMO places and routes anew.
     "grid": ("transfer/grid", [*SMALL, *ONE_COPY, "vehicles.0.count=8"]),
-    # Agents come and go.
-    "merge": (
-        "transfer/merge",
-        [*SMALL, *ONE_COPY, "vehicles.0.count=12", "warmup.duration_s=10.0"],
-    ),
     # Agents that remember, that learn from a replay, and that imagine.
     "ic3net": ("ring", [*RING, "training.algorithm=ic3net", "algorithms.ic3net.rollout_steps=40"]),
     "dsac": (

@@ -63,9 +63,7 @@ def assert_same(one: Any, other: Any) -> None:
         assert one == other
 
 
-@pytest.mark.parametrize(
-    "task", ["ring", "catchup", "in_range", "grid", "merge", "ic3net", "dsac", "dmpo"]
-)
+@pytest.mark.parametrize("task", ["ring", "catchup", "in_range", "grid", "ic3net", "dsac", "dmpo"])
 def test_a_run_stopped_within_an_episode_ends_as_if_it_had_not_been(
     finished, training, task: str
 ) -> None:
