@@ -89,7 +89,8 @@ def test_a_linear_networked_system_is_recovered() -> None:
 
 @pytest.mark.parametrize("noise", [0.1, 0.3])
 def test_a_gaussian_head_finds_the_noise(noise: float) -> None:
-    one, draw = make(**FAST, max_updates=500, sequence_length=1, gaussian=True), generator()
+    settings = {"max_updates": 500, "patience": 20, "sequence_length": 1, "gaussian": True}
+    one, draw = make(**FAST, **settings), generator()
     one.add(linear_data(draw, replicas=16, noise=noise), draw)
     one.train(draw)
     found = predict(one, one.experience.rows())
