@@ -101,6 +101,7 @@ def test_a_saved_optimiser_goes_on_as_the_original() -> None:
 
     for _ in range(3):
         step(optimiser, first)
+        optimiser.lr *= 0.9  # a schedule
     with torch.no_grad():
         second.copy_(first)
     other.load_state_dict(optimiser.state_dict())

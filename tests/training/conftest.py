@@ -70,7 +70,7 @@ TASKS = {
         [
             *RING,
             "training.algorithm=dmpo",
-            "algorithms.dmpo.base={kind: dppo, rollout_steps: 40, epochs: 2}",
+            "algorithms.dmpo.base={kind: dppo, rollout_steps: 40, epochs: 2, lr_schedule: linear}",
             "algorithms.dmpo.model.max_updates=5",
             "algorithms.dmpo.inner_iterations=2",
             "algorithms.dmpo.branches=8",

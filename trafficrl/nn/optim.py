@@ -73,8 +73,8 @@ class StackedAdam:
         return norms
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments and step counts, for a checkpoint."""
-        return {"mean": self._mean, "square": self._square, "steps": self._steps}
+        """Moments, step counts and the present rate, for a checkpoint."""
+        return {"mean": self._mean, "square": self._square, "steps": self._steps, "lr": self.lr}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved state."""
@@ -84,6 +84,7 @@ class StackedAdam:
             strict=True,
         ):
             own.copy_(saved)
+        self.lr = state.get("lr", self.lr)  # checkpoints of before have none
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
