@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from trafficrl.config.networks import StreetNetwork
 from trafficrl.config.scenario import ScenarioConfig, SpreadStart
 from trafficrl.envs.circulation import Circulation
-from trafficrl.envs.order import neighbours_by_lane
+from trafficrl.envs.order import neighbours_by_lane, too_close
 from trafficrl.envs.world import World
 from trafficrl.errors import ScenarioError
 from trafficrl.simulation.net_files import build_streets
@@ -153,12 +153,8 @@ class NetworkWorld(World):
         )
 
     def _collided(self, headway: FloatArray) -> BoolArray:
-        """Who touched another vehicle, or came closer to its leader than the scenario allows.
-
-        A gap below 0 alone is no contact: where lanes merge, two can be level beside each other.
-        """
-        least = self.config.episode.collision_headway_m
-        collided = headway < least if least > 0 else np.zeros(self.shape, dtype=bool)
+        """Who touched another vehicle, or came closer to its leader than the scenario allows."""
+        collided = too_close(headway, self.config.episode.collision_headway_m, in_line=False)
         taken = self._taken()
         for *pair, inside_junction in self._simulation.contacts():
             if self.crossing_collisions or not inside_junction:
