@@ -121,7 +121,7 @@ install() {
         echo incomplete >"$stamp"
         : >"$log"
         logged "$venv/bin/python" -m pip install --disable-pip-version-check --no-input \
-            --progress-bar off -c "$root/constraints.txt" -e "$root[dev,plot,tb]"
+            --progress-bar off -c "$root/constraints.txt" -e "$root[dev,plot,tb,video]"
         fingerprint >"$stamp"
     fi
     packages=$("$venv/bin/trafficrl" doctor --missing-packages)

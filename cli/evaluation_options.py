@@ -10,23 +10,27 @@ import click
 Command = Callable[..., Any]
 
 
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Evaluation seed; its episodes are never trained or validated on",
+)
+checkpoint_option = click.option(
+    "--checkpoint", type=click.Choice(["best", "latest"]), default="best", show_default=True
+)
+episode_option = click.option(
+    "--episode", type=click.IntRange(0), default=0, show_default=True, help="Its number"
+)
+
+
 def episode_options(*, episodes: int) -> Callable[[Command], Command]:
     """Adds ``--episodes``, with its default, ``--seed`` and ``--checkpoint``."""
     options = (
         click.option("--episodes", type=click.IntRange(1), default=episodes, show_default=True),
-        click.option(
-            "--seed",
-            type=click.IntRange(0),
-            default=0,
-            show_default=True,
-            help="Evaluation seed; its episodes are never trained or validated on",
-        ),
-        click.option(
-            "--checkpoint",
-            type=click.Choice(["best", "latest"]),
-            default="best",
-            show_default=True,
-        ),
+        seed_option,
+        checkpoint_option,
     )
 
     def add(command: Command) -> Command:

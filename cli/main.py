@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": Lazy("evaluate:evaluate", "Evaluate a trained run or a reference controller."),
     "compare": Lazy("compare:compare", "Compare runs and controllers, with intervals."),
     "transfer": Lazy("transfer:transfer", "Drive runs in scenarios that they were not trained on."),
+    "render": Lazy("render:render", "Watch an episode in sumo-gui, or make a video of it."),
     "scenarios": Lazy("scenarios:scenarios", "List, show and describe scenarios."),
     "doctor": Lazy("doctor:doctor", "Check that this machine has what trafficrl needs."),
 }

@@ -31,6 +31,16 @@ SHORT = {
     "evaluate": ["--episodes", "1", "--set", "episode.steps=200", "--set", "warmup=null"],
     "compare": ["--episodes", "1", "--set", "episode.steps=20", "--set", "warmup=null"],
     "transfer": ["--episodes", "1"],
+    "render": [
+        "--start",
+        "0",
+        "--seconds",
+        "0.2",
+        "--set",
+        "episode.steps=20",
+        "--set",
+        "warmup=null",
+    ],
 }
 
 
@@ -115,6 +125,8 @@ def test_a_shown_command_runs(command: str, workplace: Path) -> None:
     arguments = shlex.split(command)[1:]
     if "--resume" in arguments:
         pytest.skip("an interrupted run is needed; tests/training resumes one")
+    if arguments[0] == "render" and shutil.which("Xvfb") is None:
+        pytest.skip("Xvfb is not installed (apt-get install xvfb)")
     if "--output" in arguments:
         arguments[arguments.index("--output") + 1] += "-again"
     run(arguments, workplace)

@@ -17,5 +17,9 @@ class SimulationError(TrafficRLError):
     """SUMO cannot be found, started or driven."""
 
 
+class ConnectionLost(SimulationError):
+    """The SUMO that ran is gone: it ended, or somebody closed its window."""
+
+
 class CheckpointError(TrafficRLError):
     """A run directory or a checkpoint is missing, damaged or of another kind."""

@@ -58,6 +58,9 @@ class CourseWorld(World):
         begun.ravel()[self._simulation.teleported()] = True
         return begun
 
+    def sumo_ids(self) -> list[str | None]:
+        return [*self._ids()[: self.n_vehicles]]
+
     def close(self) -> None:
         super().close()
         self._loaded = False

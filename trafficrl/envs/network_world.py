@@ -65,6 +65,12 @@ class NetworkWorld(World):
         begun[0, self._taken()[self._simulation.teleported()]] = True
         return begun
 
+    def sumo_ids(self) -> list[str | None]:
+        ids: list[str | None] = [None] * self.n_vehicles
+        for vehicle, slot in self._slots.items():
+            ids[slot] = vehicle
+        return ids
+
     # ------------------------------------------------------------------
 
     def _place(self, rng: np.random.Generator) -> VehicleStates:

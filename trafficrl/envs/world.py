@@ -17,6 +17,7 @@ from trafficrl.config.scenario import ScenarioConfig
 from trafficrl.controllers import Controller, make_controller
 from trafficrl.errors import SimulationError
 from trafficrl.simulation.sumo import SumoSimulation
+from trafficrl.simulation.view import View
 from trafficrl.types import (
     LEARNED,
     VEHICLE_LENGTH,
@@ -138,6 +139,14 @@ class World:
 
     def teleported(self) -> BoolArray:
         """Vehicles (B, M) that SUMO began to teleport in the last step."""
+        raise NotImplementedError
+
+    def show(self, view: View) -> None:
+        """Drive in sumo-gui from the next reset that starts SUMO; its window shows ``view``."""
+        self._simulation.show(view)
+
+    def sumo_ids(self) -> list[str | None]:
+        """What SUMO calls the M vehicles of the first replica; None of who is not there."""
         raise NotImplementedError
 
     def close(self) -> None:

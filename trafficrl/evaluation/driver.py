@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trafficrl.envs.array_env import ArrayEnv, Step
+from trafficrl.types import IntArray
 
 
 class Driver:
@@ -18,6 +19,10 @@ class Driver:
 
     def prepare(self, env: ArrayEnv) -> None:
         """Episodes of ``env`` are about to be driven: before its first reset."""
+
+    def policy_slots(self, env: ArrayEnv) -> IntArray:
+        """The number of the policy that drives each agent now, (N,)."""
+        return np.arange(env.n_agents)
 
     def begin(self, env: ArrayEnv, rng: np.random.Generator) -> None:
         """An episode of ``env`` has begun."""

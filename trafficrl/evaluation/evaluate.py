@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trafficrl.config import ScenarioConfig
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.evaluation.driver import Driver
@@ -25,10 +28,11 @@ def run_episodes(
     *,
     episodes: int,
     seed: int = 0,
+    first: int = 0,
     places: bool = False,
     on_episode: Callable[[Trajectory], None] = lambda trajectory: None,
 ) -> list[Figures]:
-    """Drive ``episodes`` episodes; episode k depends on ``seed`` and k alone.
+    """Drive ``episodes`` episodes from ``first`` on; episode k depends on ``seed`` and k alone.
 
     ``on_episode`` is given each trajectory, with coordinates and lanes if ``places``.
     """
@@ -37,11 +41,9 @@ def run_episodes(
     figures: list[Figures] = []
     try:
         driver.prepare(env)
-        for index in range(episodes):
-            rng = numpy_stream("evaluation", seed, index)
-            obs = env.reset(rng)
+        for index in range(first, first + episodes):
+            obs = begin_episode(driver, env, seed=seed, episode=index)
             recorder.begin()
-            driver.begin(env, rng)
             while not env.done:
                 step = driver.step(env, obs)
                 obs = step.obs
@@ -51,6 +53,14 @@ def run_episodes(
     finally:
         env.close()
     return figures
+
+
+def begin_episode(driver: Driver, env: ArrayEnv, *, seed: int, episode: int) -> NDArray[np.float32]:
+    """Begin evaluation episode number ``episode`` of ``seed``; returns obs (B, N, O)."""
+    rng = numpy_stream("evaluation", seed, episode)
+    obs = env.reset(rng)
+    driver.begin(env, rng)
+    return obs
 
 
 def figures_of(trajectory: Trajectory) -> Figures:

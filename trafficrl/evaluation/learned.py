@@ -53,7 +53,7 @@ class LearnedDriver(Driver):
         self._memory = torch.zeros(env.replicas, env.n_agents, self._algorithm.memory_width)
 
     def step(self, env: ArrayEnv, obs: NDArray[np.float32]) -> Step:
-        dealt = self._deal(env)
+        dealt = self.policy_slots(env)
         if not np.array_equal(dealt, self._dealt):
             self._actor, self._dealt = self._algorithm.actor(torch.from_numpy(dealt)), dealt
         links = self._links.now()
@@ -69,8 +69,7 @@ class LearnedDriver(Driver):
         chooses = getattr(self._algorithm, "speaks", None)
         return memory.new_ones(memory.shape[:2]) if chooses is None else chooses(memory)
 
-    def _deal(self, env: ArrayEnv) -> IntArray:
-        """The policy of each learned vehicle now, (V,)."""
+    def policy_slots(self, env: ArrayEnv) -> IntArray:
         if self.assign != "position":
             return by_slot(self.policies, env.n_agents)
         loop = bool(np.isfinite(env.states.path_length).all())

@@ -10,25 +10,29 @@ import importlib
 import io
 import itertools
 import subprocess
+import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trafficrl.config.scenario import SimulationConfig
-from trafficrl.errors import SimulationError, TrafficRLError
+from trafficrl.errors import ConnectionLost, SimulationError, TrafficRLError
 from trafficrl.simulation.networks import BuiltNetwork
 from trafficrl.simulation.options import sumo_options
 from trafficrl.simulation.programs import sumo_program
 from trafficrl.simulation.streets import CAR
 from trafficrl.simulation.sumo_types import VEHICLE_TYPE, SumoTypes
+from trafficrl.simulation.view import View
 from trafficrl.types import FloatArray, IntArray, VehicleType
 
 WHOLE_LAW = 31  # the speed mode with all of SUMO's checks
 NO_COMMAND = -1.0  # as a speed: SUMO decides
+START_TIMEOUT = 120.0  # s, for loading a large network
+START_POLL = 0.02  # s between tries to connect
 LEADER_LOOK_AHEAD = 200.0  # m, where SUMO is asked for leaders
 INSIDE_JUNCTION = "junction"  # SUMO's name for a contact there, of whatever two vehicles
 _labels = itertools.count()
@@ -58,6 +62,8 @@ class SumoSimulation:
         self._network: BuiltNetwork | None = None
         self._types = SumoTypes(config, vehicle_length)
         self._released: set[str] = set()  # vehicles that SUMO drives by a model of its own
+        self._backend = config.backend
+        self._view: View | None = None
 
     # Life ------------------------------------------------------------------
 
@@ -76,6 +82,8 @@ class SumoSimulation:
                 else:
                     self._start(options)
                 self._api.simulation.getTime()  # traci says with the next call that it failed
+                if self._view is not None:
+                    self._view.open(self._api)
         except SimulationError:
             if self._api is not None:
                 self._forget()
@@ -84,10 +92,18 @@ class SumoSimulation:
         self._ids = []
         self._released.clear()
 
+    def show(self, view: View) -> None:
+        """From its next start on SUMO is sumo-gui, a process of its own, and shows ``view``.
+
+        The methods of ``view`` may be called once a network is loaded.
+        """
+        self._view, self._backend = view, "traci"
+
     def close(self) -> None:
         """End SUMO; a closed simulation can load again."""
         if self._api is not None:
-            self._api.close()
+            with suppress(ConnectionLost), _translated("closing"):
+                self._api.close()
             self._forget()
         self._types.close()
 
@@ -96,12 +112,12 @@ class SumoSimulation:
         self._api = None
         self._ids = []
         self._released.clear()
-        if self.config.backend == "libsumo":
+        if self._backend == "libsumo":
             _in_process = None
 
     def _start(self, options: list[str]) -> None:
         global _in_process
-        if self.config.backend == "libsumo":
+        if self._backend == "libsumo":
             if _in_process is not None and _in_process() is not None:
                 raise SimulationError(
                     "a libsumo simulation runs already in this process and it can hold one only "
@@ -112,12 +128,9 @@ class SumoSimulation:
             self._api.start(["sumo", *options])
             _in_process = weakref.ref(self)
         else:
-            traci = _import("traci")
-            label = f"trafficrl-{next(_labels)}"
-            command = [str(sumo_program("sumo")), *options]
-            with redirect_stdout(io.StringIO()):  # it tells of every try to connect
-                traci.start(command, label=label, stdout=subprocess.DEVNULL)
-            self._api = traci.getConnection(label)
+            program = "sumo" if self._view is None else "sumo-gui"
+            shown = [] if self._view is None else self._view.options()
+            self._api = _start_process([str(sumo_program(program)), *options, *shown])
 
     def admit(self, vehicle_type: VehicleType) -> None:
         """Have SUMO know a vType, for ``release``, from the next ``load`` on."""
@@ -373,6 +386,33 @@ class SumoSimulation:
         return [slot[one] for one in simulation.getStartingTeleportIDList() if one in slot]
 
 
+def _start_process(command: Sequence[str]) -> Any:
+    """A connection to a SUMO that is started; its first error where it does not come so far."""
+    traci = _import("traci")
+    port = _import("sumolib.miscutils").getFreeSocketPort()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [*command, "--remote-port", str(port)], stdout=subprocess.DEVNULL, stderr=said
+        )
+        try:
+            with redirect_stdout(io.StringIO()):  # traci tells of every try to connect
+                return traci.connect(
+                    port,
+                    numRetries=round(START_TIMEOUT / START_POLL),
+                    proc=process,
+                    waitBetweenRetries=START_POLL,
+                    label=f"trafficrl-{next(_labels)}",
+                )
+        except Exception as error:
+            process.kill()
+            process.wait()
+            said.seek(0)
+            lines = said.read().decode(errors="replace").strip().splitlines()
+            errors = [line for line in lines if line.startswith("Error")] or lines[-1:]
+            reason = errors[0] if errors else str(error)
+            raise SimulationError(f"{command[0]}: did not start: {reason}") from None
+
+
 @contextmanager
 def _translated(doing: str) -> Iterator[None]:
     """Turns SUMO's errors into ours; libsumo's and traci's share no public base."""
@@ -382,7 +422,9 @@ def _translated(doing: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = str(error).strip().replace("\n", " ")
-        raise SimulationError(f"SUMO failed while {doing}: {reason}") from None
+        gone = isinstance(error, OSError) or type(error).__name__ == "FatalTraCIError"
+        kind = ConnectionLost if gone else SimulationError
+        raise kind(f"SUMO failed while {doing}: {reason}") from None
 
 
 def _import(name: str) -> Any:
