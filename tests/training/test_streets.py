@@ -15,7 +15,8 @@ from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import TrafficRLError
 from trafficrl.training.links import LinkTracker
 from trafficrl.training.run_directory import RunDirectory
-from trafficrl.training.trainer import Progress, Trainer
+from trafficrl.training.progress import Progress
+from trafficrl.training.trainer import Trainer
 
 SHORT = [
     "episode.steps=60",

@@ -9,7 +9,8 @@ import pytest
 from trafficrl.algorithms import ALGORITHMS
 from trafficrl.config import load_scenario
 from trafficrl.training.run_directory import RunDirectory
-from trafficrl.training.trainer import Progress, Trainer
+from trafficrl.training.progress import Progress
+from trafficrl.training.trainer import Trainer
 
 TASKS = [
     "catchup",

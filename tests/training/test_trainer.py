@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from trafficrl.training.checkpoint import load_checkpoint
-from trafficrl.training.trainer import Progress, Trainer
+from trafficrl.training.progress import Progress
+from trafficrl.training.trainer import Trainer
 
 RESULTS = ("metrics.jsonl", "episodes.csv")
 

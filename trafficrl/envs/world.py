@@ -17,6 +17,7 @@ from trafficrl.config.scenario import ScenarioConfig
 from trafficrl.controllers import Controller, make_controller
 from trafficrl.errors import SimulationError
 from trafficrl.simulation.sumo import SumoSimulation
+from trafficrl.simulation.sumo_warnings import Context, Tally
 from trafficrl.simulation.view import View
 from trafficrl.types import (
     LEARNED,
@@ -76,6 +77,7 @@ class World:
 
     def reset(self, rng: np.random.Generator) -> VehicleStates:
         """Put all vehicles at their start, warm up, and return their states."""
+        self._simulation.episode(begun=False)
         for _ in range(WARMUP_TRIES):
             self._driven_before = np.zeros(self.shape)
             self._frozen[:] = False
@@ -92,7 +94,16 @@ class World:
             driver.reset(self.states, rng)
             self.hand_over(driver, columns)
         self._aim(self.states)
+        self._simulation.episode(begun=True)
         return self.states
+
+    def warnings_belong_to(self, context: Context | None) -> None:
+        """From now on SUMO's warnings come of this; None leaves them out."""
+        self._simulation.warnings_belong_to(context)
+
+    def take_warnings(self) -> Tally:
+        """SUMO's warnings since the last time, also when it has ended."""
+        return self._simulation.take_warnings()
 
     def admit(self, controller: Controller) -> None:
         """Make ready, before a reset, for a controller that ``hand_over`` will name after it."""

@@ -16,6 +16,7 @@ from trafficrl.evaluation.metrics import METRICS
 from trafficrl.evaluation.metrics.waves import head_to_tail
 from trafficrl.evaluation.statistics import Estimate, estimate
 from trafficrl.evaluation.trajectory import Trajectory, TrajectoryRecorder
+from trafficrl.simulation.sumo_warnings import Tally
 from trafficrl.training.seeding import numpy_stream
 
 Figures = dict[str, float]
@@ -31,10 +32,12 @@ def run_episodes(
     first: int = 0,
     places: bool = False,
     on_episode: Callable[[Trajectory], None] = lambda trajectory: None,
+    warnings: Tally | None = None,
 ) -> list[Figures]:
     """Drive ``episodes`` episodes from ``first`` on; episode k depends on ``seed`` and k alone.
 
-    ``on_episode`` is given each trajectory, with coordinates and lanes if ``places``.
+    ``on_episode`` is given each trajectory, with coordinates and lanes if ``places``;
+    to ``warnings`` those of SUMO are added.
     """
     env = ArrayEnv(config, replicas=1)
     recorder = TrajectoryRecorder(env, places=places)
@@ -42,6 +45,7 @@ def run_episodes(
     try:
         driver.prepare(env)
         for index in range(first, first + episodes):
+            env.world.warnings_belong_to({"episode": index})
             obs = begin_episode(driver, env, seed=seed, episode=index)
             recorder.begin()
             while not env.done:
@@ -52,6 +56,8 @@ def run_episodes(
                     on_episode(trajectory)
     finally:
         env.close()
+        if warnings is not None:
+            warnings.merge(env.world.take_warnings())
     return figures
 
 

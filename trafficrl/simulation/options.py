@@ -9,9 +9,12 @@ from trafficrl.simulation.course import BuiltNetwork
 
 
 def sumo_options(
-    config: SimulationConfig, network: BuiltNetwork, seed: int, *, types: Path
+    config: SimulationConfig, network: BuiltNetwork, seed: int, *, types: Path, warnings: Path
 ) -> list[str]:
-    """Command-line options, without the program's name; ``types`` is a file with vTypes."""
+    """Command-line options, without the program's name.
+
+    ``types`` is a file with vTypes; SUMO writes its warnings to ``warnings``.
+    """
     options = {
         "net-file": str(network.net_file.resolve()),
         "step-length": repr(config.step_s),
@@ -25,7 +28,8 @@ def sumo_options(
         # Vehicles that are placed stand where they should; those of flows have to find a gap.
         "insertion-checks": "all" if network.route_files else "none",
         "no-step-log": "true",
-        "no-warnings": "true",
+        "no-warnings": "true",  # on stderr
+        "error-log": str(warnings.resolve()),
         "duration-log.disable": "true",
     }
     additional = [file for file in (network.additional_file, types) if file is not None]

@@ -6,13 +6,15 @@ second one starts; ``SumoSimulation`` refuses the second instead.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import importlib
 import io
 import itertools
 import subprocess
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, NamedTuple
 
@@ -26,6 +28,7 @@ from trafficrl.simulation.options import sumo_options
 from trafficrl.simulation.programs import sumo_program
 from trafficrl.simulation.streets import CAR
 from trafficrl.simulation.sumo_types import VEHICLE_TYPE, SumoTypes
+from trafficrl.simulation.sumo_warnings import Context, Tally, WarningReader
 from trafficrl.simulation.view import View
 from trafficrl.types import FloatArray, IntArray, VehicleType
 
@@ -62,6 +65,7 @@ class SumoSimulation:
         self._network: BuiltNetwork | None = None
         self._types = SumoTypes(config, vehicle_length)
         self._released: set[str] = set()  # vehicles that SUMO drives by a model of its own
+        self._warnings = WarningReader(config.step_s)
         self._backend = config.backend
         self._view: View | None = None
 
@@ -72,7 +76,9 @@ class SumoSimulation:
 
         ``seed`` is that of SUMO's own randomness: lane changes, and what route files draw.
         """
-        options = sumo_options(self.config, network, seed, types=self._types.write())
+        log = self._warnings.next_file()
+        types = self._types.write()
+        options = sumo_options(self.config, network, seed, types=types, warnings=log)
         running = self._api is not None
         try:
             files = " and ".join(map(str, (network.net_file, *network.route_files)))
@@ -88,6 +94,8 @@ class SumoSimulation:
             if self._api is not None:
                 self._forget()
             raise
+        finally:
+            self._warnings.loaded(log)
         self._network = network
         self._ids = []
         self._released.clear()
@@ -106,6 +114,7 @@ class SumoSimulation:
                 self._api.close()
             self._forget()
         self._types.close()
+        self._warnings.close()
 
     def _forget(self) -> None:
         global _in_process
@@ -140,6 +149,29 @@ class SumoSimulation:
     def has_own_models(self) -> bool:
         """Whether SUMO may drive vehicles by models of its own."""
         return len(self._types) > 0
+
+    # Warnings ----------------------------------------------------------------
+
+    def warnings_belong_to(self, context: Context | None) -> None:
+        """From now on SUMO's warnings come of this; None leaves them out."""
+        self._warnings.belong_to(context, self._clock())
+
+    def episode(self, *, begun: bool) -> None:
+        """An episode begins now, or is being prepared: their times in warnings count from here."""
+        now = self._clock()
+        self._warnings.episode(now if begun else None, now)
+
+    def take_warnings(self) -> Tally:
+        """SUMO's warnings since the last time."""
+        flush = _flush() if self._backend == "libsumo" and self._api is not None else None
+        if flush is not None:
+            flush()
+        return self._warnings.take(complete=flush is not None)
+
+    def _clock(self) -> float:
+        """s, of SUMO's own clock."""
+        with _translated("reading its clock"):
+            return 0.0 if self._api is None else float(self._api.simulation.getTime())
 
     # Vehicles --------------------------------------------------------------
 
@@ -434,3 +466,19 @@ def _import(name: str) -> Any:
         raise SimulationError(
             f"cannot import {name}: {error} (run 'trafficrl doctor', which names what to install)"
         ) from None
+
+
+@functools.cache
+def _flush() -> Callable[[], None] | None:
+    """Has libsumo write out what it holds back of its files, None where that cannot be done.
+
+    Its own functions have none for it. Without, warnings are seen some 8 kB late, and all
+    of them when SUMO loads anew or ends.
+    """
+    try:
+        library = ctypes.CDLL(_import("libsumo.libsumo")._libsumo.__file__)
+        flush = library["_ZN12OutputDevice8flushAllEv"]  # static void OutputDevice::flushAll()
+    except (OSError, AttributeError):
+        return None
+    flush.restype, flush.argtypes = None, ()
+    return lambda: flush()

@@ -2,7 +2,7 @@
 
 ``scenario.yaml`` is the scenario as it was resolved, ``run.json`` says what
 made the run, ``metrics.jsonl`` has a line an update, ``timing.jsonl`` the wall
-times (apart, so that metrics repeat bit for bit), ``episodes.csv`` a line an
+times (apart, so that metrics repeat bit for bit), ``sumo_warnings.jsonl`` what SUMO warned of, ``episodes.csv`` a line an
 episode, ``latest.pt`` and ``best.pt`` are checkpoints.
 """
 
@@ -36,6 +36,7 @@ class RunDirectory:
         self.info_file = path / "run.json"
         self.metrics_file = path / "metrics.jsonl"
         self.timing_file = path / "timing.jsonl"
+        self.warnings_file = path / "sumo_warnings.jsonl"
         self.episodes_file = path / "episodes.csv"
         self.latest = path / "latest.pt"
         self.best = path / "best.pt"
@@ -109,7 +110,7 @@ class RunDirectory:
 
     def rewind(self, iteration: int) -> None:
         """Drop what was logged after ``iteration``, which a resumed run does again."""
-        for file in (self.metrics_file, self.timing_file):
+        for file in (self.metrics_file, self.timing_file, self.warnings_file):
             _keep_lines(file, lambda line: json.loads(line)["iteration"] <= iteration)
         first = "iteration"  # of the header
         _keep_lines(

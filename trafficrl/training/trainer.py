@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,20 +19,13 @@ from trafficrl.errors import CheckpointError, TrafficRLError
 from trafficrl.training.checkpoint import load_checkpoint, save_checkpoint
 from trafficrl.training.collector import Collected, Collector, fresh_memory
 from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
+from trafficrl.training.progress import Phase, Progress
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.seeding import numpy_stream, torch_stream
 from trafficrl.training.setup import make_algorithm
+from trafficrl.training.warning_log import WarningLog
 
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a training is, for whoever shows it."""
-
-    sim_steps: int
-    total_steps: int
-    steps_per_second: float  # since the training was started or resumed
-    metrics: dict[str, float]  # of this update
-    validation: dict[str, float] | None  # where this update was followed by one
+VALIDATED = ("return", "mean_speed_mps", "speed_std_mps", "collisions", "override_fraction")
 
 
 class Trainer:
@@ -53,10 +45,12 @@ class Trainer:
                 "would learn from its past (train where vehicles circulate, without route_files, "
                 "and evaluate here)"
             )
+        self.warnings = WarningLog(run.warnings_file)
         torch.set_num_threads(settings.torch_threads)
         self.env = ArrayEnv(config, replicas=settings.replicas)
         self.env.rng = numpy_stream("environment", settings.seed)
         self.env.world.crossing_collisions = settings.crossing_collisions
+        self.env.world.warnings_belong_to(None)
         try:
             # The shapes of networks need a graph, a graph needs vehicles.
             self.env.reset(numpy_stream("validation", settings.seed))
@@ -96,6 +90,7 @@ class Trainer:
                 f"{self.run.latest}: does not fit {self.run.scenario_file} ({reason})"
             ) from None
         self.run.rewind(self.iteration)
+        self.warnings.read()
 
     def stop(self) -> None:
         """End ``train`` after the running update, with a checkpoint."""
@@ -106,38 +101,64 @@ class Trainer:
         """Whether steps are left."""
         return self.sim_steps < self.config.training.total_steps
 
-    def train(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> None:
-        """Go on until ``total_steps`` or ``stop``."""
+    def train(
+        self,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_phase: Callable[[Phase], None] = lambda phase: None,
+    ) -> None:
+        """Go on until ``total_steps`` or ``stop``.
+
+        ``on_progress`` is told of every update, ``on_phase`` what begins.
+        """
         total = self.config.training.total_steps
         begun, begun_at = time.perf_counter(), self.sim_steps
         while self.sim_steps < total and not self._stop:
             started = time.perf_counter()
+            on_phase("collect")
+            self._warnings_of("training", self.iteration + 1)
             collected = self.collector.collect(self._next_rollout())
             collect_seconds = time.perf_counter() - started
+            on_phase("update")
             losses = self.algorithm.update(collected.rollout, self._streams, self.sim_steps / total)
             self.sim_steps += collected.sim_steps
             self.iteration += 1
             update_seconds = time.perf_counter() - started - collect_seconds
             metrics = self._log(collected, losses)
             due = self.sim_steps - self._validated_at >= self.config.training.validate_every_steps
-            validation = self._validate() if due or self.sim_steps >= total else None
+            validation = None
+            if due or self.sim_steps >= total:
+                on_phase("validate")
+                validation = self._validate()
+            warnings = self._log_warnings()
             self.save(self.run.latest.name)
-            seconds = time.perf_counter() - started
+            done = time.perf_counter()
+            seconds = {
+                "collect_s": collect_seconds,
+                "update_s": update_seconds,
+                "validate_and_save_s": done - started - collect_seconds - update_seconds,
+            }
             self.run.log_timing(
-                {
-                    "iteration": self.iteration,
-                    "sim_steps": self.sim_steps,
-                    "collect_s": collect_seconds,
-                    "update_s": update_seconds,
-                    "validate_and_save_s": seconds - collect_seconds - update_seconds,
-                }
+                {"iteration": self.iteration, "sim_steps": self.sim_steps, **seconds}
             )
-            rate = (self.sim_steps - begun_at) / (time.perf_counter() - begun)
-            on_progress(Progress(self.sim_steps, total, rate, metrics, validation))
+            on_progress(
+                Progress(
+                    iteration=self.iteration,
+                    sim_steps=self.sim_steps,
+                    total_steps=total,
+                    steps_per_second=(self.sim_steps - begun_at) / (done - begun),
+                    seconds=seconds,
+                    metrics=metrics,
+                    episodes=collected.episodes,
+                    validation=validation,
+                    warnings=warnings,
+                    n_warnings=self.warnings.tally.total,
+                )
+            )
 
     def close(self) -> None:
         """End the simulation."""
         self.env.close()
+        self._log_warnings()  # a SUMO of its own holds some back until it ends
 
     def save(self, name: str) -> None:
         """Write a checkpoint into the run directory."""
@@ -160,6 +181,12 @@ class Trainer:
         )
         return metrics
 
+    def _warnings_of(self, phase: str, iteration: int) -> None:
+        self.env.world.warnings_belong_to({"iteration": iteration, "phase": phase})
+
+    def _log_warnings(self) -> list[dict[str, Any]]:
+        return self.warnings.add(self.iteration, self.env.world.take_warnings())
+
     def _next_rollout(self) -> int:
         """Simulation steps of each replica: a whole rollout, or what is left of the budget."""
         left = self.config.training.total_steps - self.sim_steps
@@ -168,13 +195,16 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Drive validation episodes with the deterministic policy; keep the best checkpoint."""
         before = self.collector.state_dict()
+        self._warnings_of("validation", self.iteration)
         with self._every_collision_counts():
             summaries = self._validation_episodes()
-        # Drives the running episode again, in which collisions count as they did.
+        # Drives the running episode again, in which collisions count as they did; SUMO's
+        # warnings would be counted twice.
+        self.env.world.warnings_belong_to(None)
         self.collector.load_state_dict(before)
         figures = {
             key: float(np.mean([summary.row()[key] for summary in summaries]))
-            for key in ("return", "mean_speed_mps", "speed_std_mps", "collisions")
+            for key in VALIDATED
         }
         self._validated_at = self.sim_steps
         self.run.log_metrics(

@@ -1,0 +1,190 @@
+"""What SUMO warns of: read from the log that it writes, with its time, and counted by kind.
+
+SUMO begins a new log whenever it loads, and its clock runs on from one episode to
+the next where it does not; marks on that clock say what each warning belongs to.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+KEPT = 100  # warnings of each kind that are kept word by word; all are counted
+KINDS = 100  # kinds that are told apart
+OTHERS = "other kinds"
+ROOM = 2**20  # bytes of SUMO's log that may have been read and still take place
+
+_NAME = re.compile(r"'[^']*'")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
+_TIME = re.compile(r"\btime[= ](\d+(?:\.\d+)?)")
+_WARNING = "Warning: "
+Context = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SumoWarning:
+    """One warning."""
+
+    text: str  # SUMO's words; times in it are of SUMO's clock
+    kind: str  # the same without names and numbers
+    time: float | None  # s of the episode; None while it was prepared (placing, warm-up)
+    context: Context  # what was done meanwhile, as whoever did it put it
+
+    def row(self) -> dict[str, Any]:
+        """As a flat mapping."""
+        return {**self.context, "time_s": self.time, "kind": self.kind, "text": self.text}
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many warnings of each kind, and the first ``KEPT`` of each in their order."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    kept: list[SumoWarning] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Of all kinds."""
+        return sum(self.counts.values())
+
+    def add(self, warning: SumoWarning) -> None:
+        """Count one."""
+        self._count(warning.kind, 1)
+        if self.counts[self._known(warning.kind)] <= KEPT:
+            self.kept.append(warning)
+
+    def merge(self, later: Tally) -> list[SumoWarning]:
+        """Count all of ``later``; returns those of them that are newly kept."""
+        room = {kind: KEPT - count for kind, count in self.counts.items()}
+        for kind, count in later.counts.items():
+            self._count(kind, count)
+        news = []
+        for warning in later.kept:
+            kind = self._known(warning.kind)
+            room[kind] = room.get(kind, KEPT) - 1
+            if room[kind] >= 0:
+                news.append(warning)
+        self.kept += news
+        return news
+
+    def summary(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "count": self.total,
+            "by_kind": dict(self.counts),
+            "first_of_each_kind": [warning.row() for warning in self.kept],
+        }
+
+    def _count(self, kind: str, number: int) -> None:
+        kind = self._known(kind)
+        self.counts[kind] = self.counts.get(kind, 0) + number
+
+    def _known(self, kind: str) -> str:
+        """``kind``, or ``OTHERS`` where there are too many."""
+        return kind if kind in self.counts or len(self.counts) < KINDS else OTHERS
+
+
+class _Mark(NamedTuple):
+    """What warnings belong to from a moment on."""
+
+    since: float  # s of SUMO's clock
+    zero: float | None  # s of SUMO's clock at which the episode began; None before
+    context: Context | None  # None: they are not wanted
+
+
+class WarningReader:
+    """Reads the logs of one simulation while SUMO writes them."""
+
+    def __init__(self, step_length: float) -> None:
+        self._step_length = step_length
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._loads = 0
+        self._file: Path | None = None  # that SUMO writes
+        self._read = self._freed = 0  # bytes of it
+        self._marks = [_Mark(0.0, None, {})]
+        self._tally = Tally()
+
+    def next_file(self) -> Path:
+        """Where SUMO should write from its next load on: it would overwrite the file of this."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="trafficrl-")
+        self._loads += 1
+        return Path(self._folder.name) / f"warnings-{self._loads}.log"
+
+    def loaded(self, file: Path) -> None:
+        """SUMO has loaded, so that the log before is complete; its clock is at 0 again."""
+        self._finish()
+        self._file = file
+        self._marks = [_Mark(0.0, None, self._marks[-1].context)]
+
+    def belong_to(self, context: Context | None, now: float) -> None:
+        """Warnings come of this from ``now`` on, s of SUMO's clock; None leaves them out."""
+        self._marks.append(_Mark(now, self._marks[-1].zero, context))
+
+    def episode(self, zero: float | None, now: float) -> None:
+        """From ``now`` on an episode runs that began at ``zero``, or is prepared (None)."""
+        self._marks.append(_Mark(now, zero, self._marks[-1].context))
+
+    def take(self, *, complete: bool) -> Tally:
+        """What has come since the last time; ``complete`` if the log holds all until now."""
+        self._read_on()
+        if complete:
+            del self._marks[:-1]
+        taken, self._tally = self._tally, Tally()
+        return taken
+
+    def close(self) -> None:
+        """SUMO has ended. What was not taken can be still."""
+        self._finish()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    # ------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        self._read_on()
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+        self._file, self._read, self._freed = None, 0, 0
+
+    def _read_on(self) -> None:
+        """Take in the whole lines that have been added."""
+        if self._file is None or not self._file.exists():
+            return
+        with open(self._file, "rb") as stream:
+            stream.seek(self._read)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    break
+                self._read += len(line)
+                self._add(line.decode(errors="replace").rstrip())
+        if self._read - self._freed > ROOM:
+            # SUMO goes on writing where it is: what lies before becomes a hole in the file.
+            os.truncate(self._file, 0)
+            self._freed = self._read
+
+    def _add(self, line: str) -> None:
+        if not line.startswith(_WARNING):
+            return
+        text = line.removeprefix(_WARNING).strip()
+        stated = _TIME.search(text)
+        time = None if stated is None else float(stated[1])
+        mark = self._marks[-1]
+        if time is not None:  # the log can be behind
+            after = bisect_right(self._marks, time + 1e-6, key=lambda mark: mark.since)
+            mark = self._marks[max(0, after - 1)]
+        if mark.context is None:
+            return
+        if time is None or mark.zero is None:
+            time = None
+        else:  # stated is the beginning of the step at whose end we see what it did
+            time = round(time - mark.zero + self._step_length, 6)
+        kind = _NUMBER.sub("#", _NAME.sub("'*'", text))
+        self._tally.add(SumoWarning(text, kind, time, mark.context))

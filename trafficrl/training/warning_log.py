@@ -1,0 +1,86 @@
+"""SUMO's warnings in the run directory.
+
+A line of ``sumo_warnings.jsonl`` is a warning (the first ``KEPT`` of each kind are
+written), the note that the rest of a kind is only counted, or how many warnings
+of each kind an update brought.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from trafficrl.errors import CheckpointError
+from trafficrl.simulation.sumo_warnings import KEPT, SumoWarning, Tally
+
+Row = dict[str, Any]
+
+
+class WarningLog:
+    """All warnings of a run, with those of the trainings that it goes on with."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.tally = Tally()
+
+    def read(self) -> None:
+        """Begin with what the file has."""
+        self.tally = Tally()
+        if not self.file.exists():
+            return
+        try:
+            for line in self.file.read_text(encoding="utf-8").splitlines():
+                self._read_row(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise CheckpointError(
+                f"{self.file}: a line of it is damaged (remove the file to go on)"
+            ) from None
+
+    def add(self, iteration: int, news: Tally) -> list[Row]:
+        """Write down what an update brought; returns the rows but for the counts."""
+        if not news.counts:
+            return []
+        before = dict(self.tally.counts)
+        rows = [warning.row() for warning in self.tally.merge(news)]
+        rows += [
+            {
+                "iteration": iteration,
+                "kind": kind,
+                "note": f"{KEPT} of this kind are written, the rest are only counted",
+            }
+            for kind, count in self.tally.counts.items()
+            if before.get(kind, 0) <= KEPT < count
+        ]
+        with open(self.file, "a", encoding="utf-8") as stream:
+            for row in [*rows, {"iteration": iteration, "counts": news.counts}]:
+                stream.write(json.dumps(row) + "\n")
+        return rows
+
+    def _read_row(self, row: Row) -> None:
+        for kind, count in row.get("counts", {}).items():
+            self.tally.counts[kind] = self.tally.counts.get(kind, 0) + int(count)
+        if "text" in row:
+            text, kind, time = row.pop("text"), row.pop("kind"), row.pop("time_s")
+            self.tally.kept.append(SumoWarning(text, kind, time, row))
+
+
+def describe(tally: Tally, file: Path | None = None) -> str:
+    """All warnings on a line: how many, the first, and the ``file`` that has them."""
+    first = tally.kept[0]
+    number = "1 warning of SUMO" if tally.total == 1 else f"{tally.total:,} warnings of SUMO"
+    told = f"{number}, the first ({where(first.row())}): {first.text.rstrip('.')}"
+    if file is None:
+        return told
+    cut = any(count > KEPT for count in tally.counts.values())
+    return f"{told}; {f'the first {KEPT} of each kind' if cut else 'all'} in {file}"
+
+
+def where(row: Row) -> str:
+    """What a warning belongs to, and its time."""
+    context = [f"{key} {value}" for key, value in row.items() if key not in _ITS_OWN]
+    time = row["time_s"]
+    return ", ".join([*context, "before it began" if time is None else f"at {time:g} s"])
+
+
+_ITS_OWN = ("time_s", "kind", "text")
