@@ -20,9 +20,8 @@ KINDS = 100  # kinds that are told apart
 OTHERS = "other kinds"
 ROOM = 2**20  # bytes of SUMO's log that may have been read and still take place
 
-_NAME = re.compile(r"'[^']*'")
-_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
-_TIME = re.compile(r"\btime[= ](\d+(?:\.\d+)?)")
+_NUMBER = re.compile(r"[0-9][0-9.]*")
+_TIME = re.compile(r"time=([0-9.]*[0-9])")
 _WARNING = "Warning: "
 Context = Mapping[str, Any]
 
@@ -32,7 +31,7 @@ class SumoWarning:
     """One warning."""
 
     text: str  # SUMO's words; times in it are of SUMO's clock
-    kind: str  # the same without names and numbers
+    kind: str  # the same with * for names and numbers
     time: float | None  # s of the episode; None while it was prepared (placing, warm-up)
     context: Context  # what was done meanwhile, as whoever did it put it
 
@@ -53,17 +52,17 @@ class Tally:
         """Of all kinds."""
         return sum(self.counts.values())
 
-    def add(self, warning: SumoWarning) -> None:
-        """Count one."""
-        self._count(warning.kind, 1)
-        if self.counts[self._known(warning.kind)] <= KEPT:
-            self.kept.append(warning)
+    def count(self, kind: str, number: int = 1) -> bool:
+        """Count; returns whether the last of them is to be kept."""
+        kind = self._known(kind)
+        self.counts[kind] = total = self.counts.get(kind, 0) + number
+        return total <= KEPT
 
     def merge(self, later: Tally) -> list[SumoWarning]:
         """Count all of ``later``; returns those of them that are newly kept."""
         room = {kind: KEPT - count for kind, count in self.counts.items()}
         for kind, count in later.counts.items():
-            self._count(kind, count)
+            self.count(kind, count)
         news = []
         for warning in later.kept:
             kind = self._known(warning.kind)
@@ -81,13 +80,15 @@ class Tally:
             "first_of_each_kind": [warning.row() for warning in self.kept],
         }
 
-    def _count(self, kind: str, number: int) -> None:
-        kind = self._known(kind)
-        self.counts[kind] = self.counts.get(kind, 0) + number
-
     def _known(self, kind: str) -> str:
         """``kind``, or ``OTHERS`` where there are too many."""
         return kind if kind in self.counts or len(self.counts) < KINDS else OTHERS
+
+
+def kind_of(text: str) -> str:
+    """A warning with a star for each name (in quotes) and number; there may be very many."""
+    unnamed = "*".join(text.split("'")[::2])
+    return _NUMBER.sub("*", unnamed).replace("-*", "*").rstrip(".")
 
 
 class _Mark(NamedTuple):
@@ -176,15 +177,20 @@ class WarningReader:
         text = line.removeprefix(_WARNING).strip()
         stated = _TIME.search(text)
         time = None if stated is None else float(stated[1])
-        mark = self._marks[-1]
-        if time is not None:  # the log can be behind
-            after = bisect_right(self._marks, time + 1e-6, key=lambda mark: mark.since)
-            mark = self._marks[max(0, after - 1)]
+        mark = self._marks[-1] if time is None else self._mark_of(time)
         if mark.context is None:
             return
-        if time is None or mark.zero is None:
-            time = None
-        else:  # stated is the beginning of the step at whose end we see what it did
-            time = round(time - mark.zero + self._step_length, 6)
-        kind = _NUMBER.sub("#", _NAME.sub("'*'", text))
-        self._tally.add(SumoWarning(text, kind, time, mark.context))
+        kind = kind_of(text)
+        if self._tally.count(kind):
+            if time is not None:
+                # It is of the beginning of the step, at whose end we see what came of it.
+                begun = mark.zero
+                time = None if begun is None else round(time - begun + self._step_length, 6)
+            self._tally.kept.append(SumoWarning(text, kind, time, mark.context))
+
+    def _mark_of(self, time: float) -> _Mark:
+        """The mark that holds at a time, which may be passed: the log can be behind."""
+        if len(self._marks) == 1:
+            return self._marks[0]
+        after = bisect_right(self._marks, time + 1e-6, key=lambda mark: mark.since)
+        return self._marks[max(0, after - 1)]
