@@ -88,30 +88,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(error: Exception) -> int:
     """Tell the user what went wrong, on one line, and return the exit code."""
-    code = 1
     match error:
         case BrokenPipeError():
             _discard_stdout()
-            return code
+            return 1
         case click.Abort():
-            click.echo("interrupted", err=True)
+            click.echo(error_message(error), err=True)
             return 130
         case click.exceptions.NoArgsIsHelpError():
             error.show()
             return error.exit_code
+        case OSError():
+            _discard_stdout()
+    click.echo(f"error: {error_message(error)}", err=True)
+    return error.exit_code if isinstance(error, click.ClickException) else 1
+
+
+def error_message(error: BaseException) -> str:
+    """What went wrong, on one line."""
+    match error:
+        case click.Abort() | KeyboardInterrupt():
+            return "interrupted"
         case click.ClickException():
-            message, code = _click_message(error), error.exit_code
+            return _click_message(error)
         case TrafficRLError():
-            message = str(error)
+            return str(error)
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
-            message = f"{where}{error.strerror or error}"
-            _discard_stdout()
-        case _:
-            what = f"{type(error).__name__}: {error}".splitlines()[0]
-            message = f"unexpected {what} (TRAFFICRL_DEBUG=1 shows the traceback)"
-    click.echo(f"error: {message}", err=True)
-    return code
+            return f"{where}{error.strerror or error}"
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"unexpected {what} (TRAFFICRL_DEBUG=1 shows the traceback)"
 
 
 def _click_message(error: click.ClickException) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from trafficrl.config import load_scenario
-from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.progress import Progress
+from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Trainer
 
 # A rollout ends after 40 simulation steps, an episode after 60, a validation comes every 2 updates.

@@ -14,8 +14,8 @@ from trafficrl.config import load_scenario
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import TrafficRLError
 from trafficrl.training.links import LinkTracker
-from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.progress import Progress
+from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Trainer
 
 SHORT = [

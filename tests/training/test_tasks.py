@@ -8,8 +8,8 @@ import pytest
 
 from trafficrl.algorithms import ALGORITHMS
 from trafficrl.config import load_scenario
-from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.progress import Progress
+from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Trainer
 
 TASKS = [

@@ -2,8 +2,8 @@
 
 ``scenario.yaml`` is the scenario as it was resolved, ``run.json`` says what
 made the run, ``metrics.jsonl`` has a line an update, ``timing.jsonl`` the wall
-times (apart, so that metrics repeat bit for bit), ``sumo_warnings.jsonl`` what SUMO warned of, ``episodes.csv`` a line an
-episode, ``latest.pt`` and ``best.pt`` are checkpoints.
+times (apart, so that metrics repeat bit for bit), ``sumo_warnings.jsonl`` what SUMO
+warned of, ``episodes.csv`` a line an episode, ``latest.pt`` and ``best.pt`` are checkpoints.
 """
 
 from __future__ import annotations

@@ -203,8 +203,7 @@ class Trainer:
         self.env.world.warnings_belong_to(None)
         self.collector.load_state_dict(before)
         figures = {
-            key: float(np.mean([summary.row()[key] for summary in summaries]))
-            for key in VALIDATED
+            key: float(np.mean([summary.row()[key] for summary in summaries])) for key in VALIDATED
         }
         self._validated_at = self.sim_steps
         self.run.log_metrics(
