@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from .evaluation_options import episode_options, set_option
+from .progress_line import ProgressLine, progress_line, quiet_option
 
 if TYPE_CHECKING:
     from trafficrl.config import ScenarioConfig
     from trafficrl.evaluation.compare import Contender
+    from trafficrl.evaluation.trajectory import Trajectory
 
 
 @click.command()
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Also write all metrics: a directory, or a .csv, .json or .md file; may be repeated",
 )
+@quiet_option
 def compare(
     runs: tuple[str, ...],
     scenarios: tuple[str, ...],
@@ -49,6 +51,7 @@ def compare(
     overrides: tuple[str, ...],
     metrics: str | None,
     outputs: tuple[Path, ...],
+    quiet: bool,
 ) -> None:
     """Compare runs and controllers on the same evaluation episodes.
 
@@ -71,14 +74,18 @@ def compare(
         streams = [
             (FORMATS[path.suffix.lower()], files.enter_context(output_file(path))) for path in paths
         ]
-        comparison = compare(
-            contenders,
-            configs,
-            episodes=episodes,
-            seed=seed,
-            overrides=overrides,
-            on_start=_tell,
-        )
+        drives = sum(len(one.drivers) for one in contenders) * len(configs)
+        with progress_line(drives * episodes, quiet=quiet) as line:
+            count = _Count(line, episodes)
+            comparison = compare(
+                contenders,
+                configs,
+                episodes=episodes,
+                seed=seed,
+                overrides=overrides,
+                on_start=count.start,
+                on_episode=count.episode,
+            )
         for render, stream in streams:
             stream.write(render(comparison, shown))
     click.echo(as_text(comparison, shown), nl=False)
@@ -96,6 +103,20 @@ def _known_metrics(text: str) -> list[str]:
     return names
 
 
-def _tell(contender: Contender, scenario: ScenarioConfig) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"{scenario.name}: {contender.name}", err=True)
+class _Count:
+    """Episodes that are over, those of contenders that cannot drive included."""
+
+    def __init__(self, line: ProgressLine, episodes: int) -> None:
+        self._line = line
+        self._episodes = episodes  # of each driver
+        self._done = self._begun = 0
+
+    def start(self, contender: Contender, scenario: ScenarioConfig) -> None:
+        self._done = self._begun
+        self._begun += len(contender.drivers) * self._episodes
+        self._line.done(self._done)
+        self._line.doing(f"{contender.name} on {scenario.name}")
+
+    def episode(self, trajectory: Trajectory) -> None:
+        self._done += 1
+        self._line.done(self._done)

@@ -63,7 +63,7 @@ class End:
 
     def lines(self) -> list[str]:
         """For people."""
-        from trafficrl.training.warning_log import describe
+        from trafficrl.simulation.sumo_warnings import describe
 
         told, path = [], shlex.quote(str(self.path))
         warnings = self.trainer.warnings
@@ -171,7 +171,7 @@ class Verbose(Display):
             click.echo(line)
 
     def updated(self, progress: Progress) -> None:
-        from trafficrl.training.warning_log import where
+        from trafficrl.simulation.sumo_warnings import where
 
         for row in progress.warnings:
             if "text" in row:

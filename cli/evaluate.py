@@ -10,6 +10,7 @@ import click
 from .evaluation_files import OutputChoice, output_options
 from .evaluation_options import assign_option, episode_options, set_option
 from .network_options import NetworkChoice, network_options
+from .progress_line import progress_line, quiet_option
 
 if TYPE_CHECKING:
     from trafficrl.config import ScenarioConfig
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @assign_option
 @set_option
 @output_options
+@quiet_option
 def evaluate(
     run: str,
     scenario: str | None,
@@ -36,6 +38,7 @@ def evaluate(
     assign: Assignment | None,
     overrides: tuple[str, ...],
     output: OutputChoice,
+    quiet: bool,
 ) -> None:
     """Evaluate RUN: a run directory, constant:VALUE, or a classical controller such as idm.
 
@@ -49,6 +52,7 @@ def evaluate(
     from trafficrl.evaluation.drivers import make_driver
     from trafficrl.evaluation.evaluate import report, run_episodes, string_gain_spectrum
     from trafficrl.evaluation.learned import LearnedDriver
+    from trafficrl.simulation.sumo_warnings import Tally, describe
     from trafficrl.training.run_directory import RunDirectory
 
     driver, trained_on = make_driver(run, checkpoint, assign)
@@ -56,11 +60,14 @@ def evaluate(
     # A folder of runs stands for its newest one: say which.
     name = run if trained_on is None else str(RunDirectory.open(Path(run)).path)
     spectra = []
-    with output.open(episodes) as files:
+    warnings = Tally()
+    with output.open(episodes) as files, progress_line(episodes, quiet=quiet) as line:
+        line.doing(f"{name} on {config.name}")
 
         def on_episode(trajectory: Trajectory) -> None:
             spectra.append(string_gain_spectrum(trajectory))
             files.add(trajectory)
+            line.done(len(spectra))
 
         figures = run_episodes(
             driver,
@@ -69,12 +76,15 @@ def evaluate(
             seed=seed,
             places=output.trajectories is not None,
             on_episode=on_episode,
+            warnings=warnings,
         )
-        result = report(name, config, figures, seed=seed, overrides=overrides)
+        result = report(name, config, figures, seed=seed, overrides=overrides, warnings=warnings)
         if isinstance(driver, LearnedDriver):
             result["assign"] = driver.assign
         files.end({**result, "string_gain_per_episode": spectra})
     _print(result)
+    if warnings.total:
+        click.echo(describe(warnings))
     if isinstance(driver, LearnedDriver):
         _print_deal(driver, config)
 

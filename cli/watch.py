@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from .displays import Display, End, Start
@@ -31,8 +30,10 @@ FIGURES = {
     "collisions": ("collisions", "{:.3g}"),
     "override_fraction": ("overridden by SUMO", "{:.1%}"),
 }
+MODEL_ERROR = re.compile(r"model_(\w+)_error_(\d+)$")  # of what, how many intervals ahead
 LABEL, COLUMN = 19, 13  # characters
 TALLEST = 8  # lines of a curve
+LEAST_SPAN = 0.02  # of a curve, over its largest value
 BLOCKS, ASCII_BLOCKS = " ▁▂▃▄▅▆▇█", "  ...::##"
 
 
@@ -49,6 +50,7 @@ class Watch(Display):
             raise click.UsageError("--watch: needs a terminal whose cursor can be moved (see TERM)")
         self._console = Console()
         self._live = Live(self, console=self._console, screen=True, refresh_per_second=3)
+        self._ascii = self._console.options.ascii_only
         self._message = ""
         self._doing, self._since = "starting", time.monotonic()
         self._progress: Progress | None = None
@@ -78,7 +80,9 @@ class Watch(Display):
         if progress.episodes:
             rows = [episode.row() for episode in progress.episodes]
             self._episodes = {key: sum(row[key] for row in rows) / len(rows) for key in FIGURES}
-        self._model |= {key: value for key, value in progress.metrics.items() if "_error_" in key}
+        self._model |= {
+            key: value for key, value in progress.metrics.items() if MODEL_ERROR.match(key)
+        }
         for key in SHARES:
             self._seconds[key] += progress.seconds[key]
         for row in progress.warnings:
@@ -104,24 +108,25 @@ class Watch(Display):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, height = console.size
         for line in self.lines(width, height):
-            if isinstance(line, Text):
-                line.truncate(width, overflow="ellipsis")
-                line.no_wrap = True
+            line.no_wrap = True
+            line.truncate(width, overflow="ellipsis")
             yield line
 
-    def lines(self, width: int, height: int) -> list[Text | ProgressBar]:
+    def lines(self, width: int, height: int) -> list[Text]:
         """What is shown, at most ``height`` lines: what matters most comes first."""
-        shown = [*self._head(width), *self._table()]
+        shown = [*self._head(width), *self._table(width)]
         if self._message:
             shown.insert(0, Text(self._message, style="bold yellow"))
         room = height - len(shown)
         curves = [("return", "cyan"), ("mean_speed_mps", "green")][: room // 3]
         for key, style in curves if self._validated else ():
-            tall = min(TALLEST, room // len(curves) - 1)
+            tall = min(TALLEST, room // len(curves) - (2 if room > 12 else 1))
+            if room > 12:
+                shown.append(Text(""))
             shown += self._curve(key, style, width, tall)
         return shown[:height]
 
-    def _head(self, width: int) -> Iterator[Text | ProgressBar]:
+    def _head(self, width: int) -> Iterator[Text]:
         start, progress = self._start, self._progress
         training = start.config.training
         seconds = time.monotonic() - self._since
@@ -133,7 +138,9 @@ class Watch(Display):
         yield Text(f"{start.config.n_agents} learning vehicles, {start.path}")
         done = start.resumed_at if progress is None else progress.sim_steps
         total = training.total_steps
-        yield ProgressBar(total=total, completed=done, width=width)
+        full = min(width, width * done // total)
+        mark, rest = "#-" if self._ascii else "█░"
+        yield Text.assemble((mark * full, "cyan"), (rest * (width - full), "dim"))
         told = f"{done:,} of {total:,} steps ({done / total:.0%})"
         if progress is not None:
             left = (total - done) / max(progress.steps_per_second, 1e-9)
@@ -144,16 +151,17 @@ class Watch(Display):
         yield Text(told)
         yield Text("")
 
-    def _table(self) -> Iterator[Text]:
+    def _table(self, width: int) -> Iterator[Text]:
+        column = min(COLUMN, (width - LABEL) // 2)
         last = self._validations[-1] if self._validations else {}
         at = f"   at {self._validated[-1]:,} steps" if self._validated else ""
-        yield _row("", "training", "validation", at, style="bold")
+        yield Text(f"{'':{LABEL}}{'training':>{column}}{'validation':>{column}}{at}", "bold")
         for key, (label, form) in FIGURES.items():
             cells = (form.format(row[key]) if key in row else "-" for row in (self._episodes, last))
-            yield _row(label, *cells)
+            yield Text(f"{label:{LABEL}}" + "".join(f"{cell:>{column}}" for cell in cells))
         progress = self._progress
         reward = "-" if progress is None else f"{progress.metrics['return_per_step']:.4g}"
-        yield _row("return a step", reward, "")
+        yield Text(f"{'return a step':{LABEL}}{reward:>{column}}")
         if self._model:
             yield Text(f"{'model error':{LABEL}} {model_errors(self._model)}")
         spent = sum(self._seconds.values())
@@ -171,14 +179,8 @@ class Watch(Display):
         yield Text(f"{label} of validation: {last} now, {low} to {high}", "bold")
         total = self._start.config.training.total_steps
         along = over_steps(self._validated, values, total, width)
-        blocks = ASCII_BLOCKS if self._console.options.ascii_only else BLOCKS
-        for line in bars(along, height, blocks):
+        for line in bars(along, height, ASCII_BLOCKS if self._ascii else BLOCKS):
             yield Text(line, style)
-
-
-def _row(label: str, *cells: str, style: str = "") -> Text:
-    first, second, *rest = cells
-    return Text(f"{label:{LABEL}}{first:>{COLUMN}}{second:>{COLUMN}}{''.join(rest)}", style)
 
 
 def duration(seconds: float) -> str:
@@ -189,17 +191,14 @@ def duration(seconds: float) -> str:
 
 
 def model_errors(metrics: dict[str, float]) -> str:
-    """Errors of the nearest and the farthest prediction that is logged.
-
-    Keys end in how many control intervals ahead it is.
-    """
-    ahead: dict[int, list[str]] = {}
+    """Errors of the nearest and the farthest prediction that is logged, in control intervals."""
+    ahead: dict[int, dict[str, str]] = {}
     for key, value in metrics.items():
-        found = re.fullmatch(r"model_(\w+)_error_(\d+)", key)
-        if found:
-            ahead.setdefault(int(found[2]), []).append(f"{found[1]} {value:.1%}")
-    ends = sorted({min(ahead), max(ahead)}) if ahead else []
-    return "   ".join(f"{', '.join(ahead[one])} ({one} ahead)" for one in ends)
+        if found := MODEL_ERROR.match(key):
+            ahead.setdefault(int(found[2]), {})[found[1]] = f"{value:.1%}"
+    near, far = min(ahead), max(ahead)
+    told = f"{near} ahead: " + ", ".join(f"{what} {error}" for what, error in ahead[near].items())
+    return told if far == near else f"{told}; {far} ahead: {', '.join(ahead[far].values())}"
 
 
 def over_steps(
@@ -219,13 +218,14 @@ def over_steps(
 
 
 def bars(values: Sequence[float | None], height: int, blocks: str = BLOCKS) -> list[str]:
-    """Columns of characters from the lowest value (an eighth) to the highest (all lines)."""
+    """Columns from the lowest value (an eighth of a line) to the highest (all lines)."""
     known = [value for value in values if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
-    most = 8 * height
+    # What hardly changes stays near the middle.
+    span = max(high - low, LEAST_SPAN * max(abs(low), abs(high))) or 1.0
+    base, most = (low + high - span) / 2, 8 * height
     eighths = [
-        0 if value is None else 1 + round((most - 1) * (value - low) / (high - low or 1.0))
-        for value in values
+        0 if value is None else 1 + round((most - 1) * (value - base) / span) for value in values
     ]
     return [
         "".join(blocks[min(8, max(0, eighth - 8 * line))] for eighth in eighths)

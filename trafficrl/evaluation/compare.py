@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from trafficrl.evaluation.statistics import (
     interquartile_mean,
     probability_of_improvement,
 )
+from trafficrl.evaluation.trajectory import Trajectory
+from trafficrl.simulation.sumo_warnings import Tally
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.types import FloatArray
 
@@ -48,6 +51,7 @@ class Row:
     scores: dict[str, FloatArray] = field(default_factory=dict)  # (S, E)
     means: dict[str, Estimate] = field(default_factory=dict)
     interquartile_means: dict[str, Estimate] = field(default_factory=dict)
+    warnings: Tally = field(default_factory=Tally)  # of SUMO
 
 
 @dataclass
@@ -144,6 +148,7 @@ def compare(
     seed: int = 0,
     overrides: Sequence[str] = (),
     on_start: Callable[[Contender, ScenarioConfig], None] = lambda contender, scenario: None,
+    on_episode: Callable[[Trajectory], None] = lambda trajectory: None,
 ) -> Comparison:
     """Evaluate every contender in every scenario, on the same episodes.
 
@@ -156,7 +161,7 @@ def compare(
         rows = []
         for contender in contenders:
             on_start(contender, scenario)
-            rows.append(_evaluate(contender, scenario, episodes, seed, overrides))
+            rows.append(_evaluate(contender, scenario, episodes, seed, overrides, on_episode))
         tables.append(Table(scenario, rows))
     refusals = [row.refused for table in tables for row in table.rows]
     if all(refusals):
@@ -170,14 +175,17 @@ def _evaluate(
     episodes: int,
     seed: int,
     overrides: Sequence[str],
+    on_episode: Callable[[Trajectory], None],
 ) -> Row:
     runs: list[list[Figures]] = []
+    drive = partial(run_episodes, episodes=episodes, seed=seed, on_episode=on_episode)
+    warnings = Tally()
     try:
         if contender.trained_on is not None:
             check_overrides(contender.trained_on, overrides)
             scenario = carry(contender.trained_on, scenario)
         for driver in contender.drivers:
-            runs.append(run_episodes(driver, scenario, episodes=episodes, seed=seed))
+            runs.append(drive(driver, scenario, warnings=warnings))
     except TrafficRLError as error:
         return Row(contender, refused=str(error))
     scores = {name: np.array([[one[name] for one in run] for run in runs]) for name in METRICS}
@@ -189,6 +197,7 @@ def _evaluate(
         interquartile_means={
             name: estimate(values, interquartile_mean) for name, values in scores.items()
         },
+        warnings=warnings,
     )
 
 

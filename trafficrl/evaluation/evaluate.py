@@ -86,6 +86,7 @@ def report(
     *,
     seed: int,
     overrides: Sequence[str] = (),
+    warnings: Tally | None = None,
 ) -> dict[str, Any]:
     """What ``trafficrl evaluate --json`` writes: means flat, intervals and episodes beside them."""
     table = summarize(episodes)
@@ -104,6 +105,7 @@ def report(
         "per_episode": {
             metric: [known(figures[metric]) for figures in episodes] for metric in METRICS
         },
+        "sumo_warnings": None if warnings is None else warnings.summary(),
     }
 
 

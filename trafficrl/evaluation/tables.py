@@ -17,6 +17,7 @@ from trafficrl.evaluation.files import make_directory
 from trafficrl.evaluation.metrics import METRICS
 from trafficrl.evaluation.sections import Section
 from trafficrl.evaluation.statistics import Estimate
+from trafficrl.simulation.sumo_warnings import describe
 
 KEY_METRICS = ("return_mean", "mean_speed_mps", "speed_std_mps", "collisions", "fuel_g_per_km")
 UNDEFINED = "-"
@@ -127,6 +128,9 @@ def _figures(comparison: Comparison, table: Table, metrics: Sequence[str]) -> Se
         for row in shown
     ]
     notes = [_refusal(row) for row in table.rows if row.refused]
+    notes += [
+        f"{row.contender.name}: {describe(row.warnings)}" for row in shown if row.warnings.total
+    ]
     return Section(title, header, rows, notes)
 
 
@@ -180,6 +184,7 @@ def _json_row(row: Row) -> dict[str, Any]:
     return {
         **who,
         "intervals_over": row.over,
+        "sumo_warnings": row.warnings.summary(),
         "mean": {name: known(one.value) for name, one in row.means.items()},
         "mean_95": _json_intervals(row.means),
         "interquartile_mean": {

@@ -91,6 +91,26 @@ def kind_of(text: str) -> str:
     return _NUMBER.sub("*", unnamed).replace("-*", "*").rstrip(".")
 
 
+def describe(tally: Tally, file: Path | None = None) -> str:
+    """All warnings on a line: how many, the first, and the ``file`` that has them."""
+    first = tally.kept[0]
+    number = "1 warning of SUMO" if tally.total == 1 else f"{tally.total:,} warnings of SUMO"
+    told = f"{number}, the first ({where(first.row())}): {first.text.rstrip('.')}"
+    if file is None:
+        return told
+    cut = any(count > KEPT for count in tally.counts.values())
+    return f"{told}; {f'the first {KEPT} of each kind' if cut else 'all'} in {file}"
+
+
+def where(row: Mapping[str, Any]) -> str:
+    """What a warning belongs to, and its time."""
+    context = [
+        f"{key} {value}" for key, value in row.items() if key not in ("time_s", "kind", "text")
+    ]
+    time = row["time_s"]
+    return ", ".join([*context, "before it began" if time is None else f"at {time:g} s"])
+
+
 class _Mark(NamedTuple):
     """What warnings belong to from a moment on."""
 

@@ -63,24 +63,3 @@ class WarningLog:
         if "text" in row:
             text, kind, time = row.pop("text"), row.pop("kind"), row.pop("time_s")
             self.tally.kept.append(SumoWarning(text, kind, time, row))
-
-
-def describe(tally: Tally, file: Path | None = None) -> str:
-    """All warnings on a line: how many, the first, and the ``file`` that has them."""
-    first = tally.kept[0]
-    number = "1 warning of SUMO" if tally.total == 1 else f"{tally.total:,} warnings of SUMO"
-    told = f"{number}, the first ({where(first.row())}): {first.text.rstrip('.')}"
-    if file is None:
-        return told
-    cut = any(count > KEPT for count in tally.counts.values())
-    return f"{told}; {f'the first {KEPT} of each kind' if cut else 'all'} in {file}"
-
-
-def where(row: Row) -> str:
-    """What a warning belongs to, and its time."""
-    context = [f"{key} {value}" for key, value in row.items() if key not in _ITS_OWN]
-    time = row["time_s"]
-    return ", ".join([*context, "before it began" if time is None else f"at {time:g} s"])
-
-
-_ITS_OWN = ("time_s", "kind", "text")
