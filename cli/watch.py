@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, OverflowMethod, RenderResult
 from rich.live import Live
 from rich.text import Text
 
@@ -51,6 +51,7 @@ class Watch(Display):
         self._console = Console()
         self._live = Live(self, console=self._console, screen=True, refresh_per_second=3)
         self._ascii = self._console.options.ascii_only
+        self._overflow: OverflowMethod = "crop" if self._ascii else "ellipsis"
         self._message = ""
         self._doing, self._since = "starting", time.monotonic()
         self._progress: Progress | None = None
@@ -99,7 +100,7 @@ class Watch(Display):
         self._doing, self._message = "done", ""
         width, height = self._console.size
         for line in self.lines(width, min(height, 24)):
-            self._console.print(line, no_wrap=True, overflow="ellipsis")
+            self._console.print(line, no_wrap=True, overflow=self._overflow)
         for text in end.lines():
             click.echo(text)
 
@@ -109,7 +110,7 @@ class Watch(Display):
         width, height = console.size
         for line in self.lines(width, height):
             line.no_wrap = True
-            line.truncate(width, overflow="ellipsis")
+            line.truncate(width, overflow=self._overflow)
             yield line
 
     def lines(self, width: int, height: int) -> list[Text]:

@@ -33,7 +33,9 @@ CURSOR_OFF, CURSOR_ON = "\x1b[?25l", "\x1b[?25h"
 class Terminal:
     """A command on a terminal of its own."""
 
-    def __init__(self, arguments: Sequence[str], columns: int = 80, lines: int = 24) -> None:
+    def __init__(
+        self, arguments: Sequence[str], columns: int = 80, lines: int = 24, **variables: str
+    ) -> None:
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.process = subprocess.Popen(
@@ -41,7 +43,7 @@ class Terminal:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={**os.environ, "TERM": "xterm-256color"},
+            env={**os.environ, "TERM": "xterm-256color", **variables},
             start_new_session=True,
         )
         os.close(theirs)
@@ -198,6 +200,13 @@ def test_a_live_screen_leaves_the_results_and_the_terminal_as_they_were(
     assert ALTERNATE_ON in live and "320 steps" in live and ALTERNATE_ON not in after
     assert text.rindex(CURSOR_ON) > text.rindex(CURSOR_OFF)
     assert f"trafficrl evaluate {watched}" in after.replace("\r\n", "")
+
+
+def test_a_terminal_that_knows_ascii_alone_is_enough(tmp_path: Path, small: list[str]) -> None:
+    options = train(tmp_path / "run", small, "--watch")
+    terminal = Terminal(options, 50, 20, PYTHONIOENCODING="ascii")
+    text = terminal.end()
+    assert terminal.process.returncode == 0 and "####" in text and text.isascii()
 
 
 @pytest.mark.parametrize("presses", [1, 2])
