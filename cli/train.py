@@ -86,11 +86,16 @@ def train(
     trainer = Trainer(config, run, device=device)
     try:
         if resume is not None:
-            trainer.resume()
+            for note in trainer.resume():
+                click.echo(f"warning: {note}", err=True)
         else:
             run.create(config, {"algorithm": config.training.algorithm, "device": device})
         _announce(config, run.path, resumed_at=trainer.sim_steps)
-        writer = new_writer(run.path / "tensorboard") if new_writer else None
+        writer = (
+            new_writer(run.path / "tensorboard", purge_step=trainer.sim_steps + 1)
+            if new_writer
+            else None
+        )
         with _stop_on_signals(trainer), _display(config.training.total_steps) as show:
             trainer.train(lambda progress: show(progress, writer))
     finally:
