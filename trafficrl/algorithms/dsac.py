@@ -52,7 +52,7 @@ class DSAC(Policies, Saved):
             torch.full((self.sets, 1), math.log(s.initial_temperature), device=self.device)
         )
         self.reward_scale = torch.zeros(self.sets, 1, device=self.device)  # 0: none seen yet
-        self.replay = Experience(s.replay_size)
+        self.replay = Experience(s.replay_size, device=self.device)
         clip = s.max_grad_norm
         self._policy_optim = StackedAdam(
             self.policy.parameters(), s.policy_lr, max_grad_norm=clip, name="policy"

@@ -49,7 +49,7 @@ class DynamicsLearner:
             )
             for _ in range(settings.ensemble)
         ).to(device)
-        self.experience = Experience(settings.replay_size, settings.held_out)
+        self.experience = Experience(settings.replay_size, settings.held_out, device=device)
         self._optims = [
             StackedAdam(
                 model.parameters(),

@@ -30,6 +30,7 @@ from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved, Stre
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import IC3NetSettings
 from trafficrl.nn.encoding import ObsEncoder
+from trafficrl.nn.finite import no_nan
 from trafficrl.nn.normalization import ValueNormalizer
 from trafficrl.nn.optim import StackedAdam
 from trafficrl.nn.policies import OUTPUT_GAIN
@@ -139,7 +140,7 @@ class IC3Net(Policies, Saved):
             gate = (logits > 0).to(hidden.dtype)
         else:
             action, log_prob = self.policy.sample(hidden, generator)
-            gate = torch.bernoulli(logits.sigmoid(), generator=generator)
+            gate = torch.bernoulli(no_nan("gate", logits).sigmoid(), generator=generator)
         kept = torch.cat(Memory(hidden, cell, gate), -1)
         action, log_prob, kept = (
             x.transpose(0, 1).to(obs.device) for x in (action, log_prob, kept)
