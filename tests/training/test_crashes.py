@@ -23,7 +23,7 @@ from trafficrl.cli.main import main
 from trafficrl.config import load_scenario
 from trafficrl.errors import CheckpointError, TrafficRLError, WriteError
 from trafficrl.training import files
-from trafficrl.training.checkpoint import load_checkpoint
+from trafficrl.training.checkpoint import load_checkpoint, save_checkpoint
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.saving import Saver
 from trafficrl.training.trainer import Progress, Trainer
@@ -215,6 +215,22 @@ def test_a_log_that_may_not_grow_is_cut_back_to_whole_lines(training, finished) 
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert_no_damage(run.path)
     assert_same_end(run.run(resume=True).path, finished("ring").path)
+
+
+@pytest.mark.parametrize("room", [0, 1000, 5000, 100_000, 1_000_000])
+def test_a_checkpoint_for_which_there_is_no_room_leaves_the_old_one(
+    tmp_path: Path, room: int
+) -> None:
+    path, before = tmp_path / "a.pt", resource.getrlimit(resource.RLIMIT_FSIZE)
+    save_checkpoint(path, {"w": torch.zeros(3)})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(WriteError, match=r"a\.pt: cannot be written \(File too large\)"):
+            save_checkpoint(path, {"w": torch.ones(500_000)}, keep=tmp_path / "b.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert torch.equal(load_checkpoint(path)["w"], torch.zeros(3))
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
 
 
 def test_a_disk_that_is_full_from_the_start_is_one_line(

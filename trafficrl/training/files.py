@@ -10,14 +10,17 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import takewhile
 from pathlib import Path
+from typing import IO
 
 from trafficrl.errors import WriteError
 
 SUFFIX = ".partial"
 
 
-def replace_file(path: Path, data: bytes | memoryview, *, keep: Path | None = None) -> None:
-    """Put ``data`` at ``path``; a crash leaves the old content or the new.
+def replace_file(
+    path: Path, write: Callable[[IO[bytes]], object], *, keep: Path | None = None
+) -> None:
+    """Put what ``write`` writes at ``path``; a crash leaves the old content or the new.
 
     With ``keep`` the old file goes there, over what was there; a crash between
     these two renames leaves no file at ``path`` and the old one at ``keep``.
@@ -25,7 +28,7 @@ def replace_file(path: Path, data: bytes | memoryview, *, keep: Path | None = No
     temporary = _partial(path)
     try:
         with open(temporary, "wb") as file:
-            file.write(data)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         if keep is not None and path.exists():

@@ -71,7 +71,8 @@ class RunDirectory:
         self._refuse_another()  # one that was quicker
         remove_partial_files(path)
         self._write_info({**info, **provenance()})
-        replace_file(self.scenario_file, dump_scenario(config).encode())
+        text = dump_scenario(config).encode()
+        replace_file(self.scenario_file, lambda file: file.write(text))
         return self
 
     @classmethod
@@ -174,7 +175,8 @@ class RunDirectory:
             )
 
     def _write_info(self, info: Mapping[str, Any]) -> None:
-        replace_file(self.info_file, (json.dumps(info, indent=2) + "\n").encode())
+        text = (json.dumps(info, indent=2) + "\n").encode()
+        replace_file(self.info_file, lambda file: file.write(text))
 
 
 def default_path(root: Path, config: ScenarioConfig) -> Path:
