@@ -1,7 +1,7 @@
 """Files that a crash at any moment leaves whole.
 
-What these functions have written is on the disk when they return. Where there
-is no room they change nothing and raise ``WriteError``.
+Where there is no room these functions change nothing and raise ``WriteError``.
+What ``replace_file`` and ``sync`` return from is on the disk even if the machine stops.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def replace_file(
         if keep is not None and path.exists():
             os.replace(path, keep)
         os.replace(temporary, path)
-        sync_directory(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise _not_written(path, error) from error
     finally:
@@ -50,7 +50,6 @@ def append(path: Path, text: str) -> None:
                 left = memoryview(text.encode())
                 while left:
                     left = left[file.write(left) :]
-                os.fsync(file.fileno())
             except BaseException:
                 file.truncate(size)
                 raise
@@ -72,9 +71,7 @@ def keep_lines(path: Path, keep: Callable[[str], bool]) -> None:
     """
     size = sum(len(line.encode()) for line in takewhile(keep, whole_lines(path)))
     if path.exists():
-        with open(path, "rb+") as file:
-            file.truncate(size)
-            os.fsync(file.fileno())
+        os.truncate(path, size)
 
 
 def is_partial(path: Path) -> bool:
@@ -88,13 +85,16 @@ def remove_partial_files(directory: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sync_directory(path: Path) -> None:
-    """Put the names in a directory on the disk, as fsync does with a file's content."""
-    handle = os.open(path, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Put a file's content, or the names in a directory, on the disk."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise _not_written(path, error) from error
 
 
 def _partial(path: Path) -> Path:

@@ -30,6 +30,7 @@ from trafficrl.training.files import (
     keep_lines,
     remove_partial_files,
     replace_file,
+    sync,
     whole_lines,
 )
 from trafficrl.training.lock import DirectoryLock
@@ -148,6 +149,12 @@ class RunDirectory:
             writer.writeheader()
         writer.writerows(rows)
         append(self.episodes_file, text.getvalue())
+
+    def sync_logs(self) -> None:
+        """Put on the disk what has been logged."""
+        for file in (self.metrics_file, self.episodes_file):
+            if file.exists():
+                sync(file)
 
     def rewind(self, iteration: int) -> None:
         """Drop what was logged after ``iteration``, which a resumed run does again."""

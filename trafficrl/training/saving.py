@@ -12,7 +12,7 @@ import torch
 
 from trafficrl.errors import CheckpointError, NumericalError
 from trafficrl.training.checkpoint import load_checkpoint, save_checkpoint
-from trafficrl.training.files import sync_directory
+from trafficrl.training.files import sync
 from trafficrl.training.run_directory import RunDirectory
 
 MAX_SAVE_SHARE = 0.1  # of the time; a checkpoint with a large replay takes seconds
@@ -51,6 +51,7 @@ class Saver:
         """Write ``latest.pt``; what was there before becomes ``previous.pt``."""
         _refuse_nan(state)
         started = time.perf_counter()
+        self.run.sync_logs()
         save_checkpoint(self.run.latest, state, keep=self.run.previous)
         self._ended = time.perf_counter()
         self._seconds = self._ended - started
@@ -82,7 +83,7 @@ class Saver:
         """Make sure that no save puts a damaged ``latest.pt`` in the place of a good one."""
         if found.path != self.run.latest:
             os.replace(found.path, self.run.latest)
-            sync_directory(self.run.path)
+            sync(self.run.path)
         if found.state is not None:
             self.saved_at = found.state["sim_steps"]
 
