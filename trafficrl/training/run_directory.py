@@ -88,8 +88,7 @@ class RunDirectory:
         found = [cls(file.parent) for file in path.glob("*/scenario.yaml")]
         runs = [one for one in found if one.info_file.exists()]
         if runs and not run.scenario_file.exists():
-            # Not of run.json, which changes when a run is resumed.
-            run = max(runs, key=lambda one: one.scenario_file.stat().st_mtime)
+            run = max(runs, key=lambda one: one.made_at)
         needed = [file.is_file() for file in (run.scenario_file, run.info_file)]
         if needed == [False, True]:
             raise CheckpointError(
@@ -100,6 +99,11 @@ class RunDirectory:
             missing = run.info_file if needed[0] else run.scenario_file
             raise CheckpointError(f"{path}: not a run directory (it has no {missing.name})")
         return run
+
+    @property
+    def made_at(self) -> float:
+        """When the run was made, s since the epoch; ``run.json`` changes when it is resumed."""
+        return self.scenario_file.stat().st_mtime
 
     def scenario(self) -> ScenarioConfig:
         """The scenario that the run was trained on."""
