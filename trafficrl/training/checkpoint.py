@@ -54,7 +54,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except Exception as error:  # of a damaged file, torch lets through nearly any
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from None
     form = content.get("format") if isinstance(content, dict) else None
     if form not in (FORMAT, UNSEALED):

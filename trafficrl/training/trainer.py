@@ -180,8 +180,8 @@ class Trainer:
         advice = (
             f"make room and go on with: trafficrl train --resume {shlex.quote(str(self.run.path))}"
             if isinstance(error, WriteError)
-            else "going on from there would come to the same: train with smaller learning rates "
-            "or max_grad_norm, and look at the norms in metrics.jsonl"
+            else "it would come again: train with smaller learning rates or max_grad_norm; "
+            "metrics.jsonl has the norms of gradients"
         )
         return f"after update {self.iteration}, step {self.sim_steps:,}; {saved} ({advice})"
 
