@@ -81,7 +81,10 @@ def train(
         try:
             path = trainer.run.path
             display.started(Start(trainer.config, path, resumed_at=trainer.sim_steps))
-            writer = new_writer(path / "tensorboard") if new_writer else None
+            writer = None
+            if new_writer is not None:
+                purge = trainer.sim_steps + 1
+                writer = new_writer(path / "tensorboard", purge_step=purge)
 
             def on_progress(progress: Progress) -> None:
                 display.updated(progress)
@@ -120,7 +123,8 @@ def _resumed(path: Path, device: str | None) -> Trainer:
     device = str(run.info().get("device", "cpu")) if device is None else device
     trainer = Trainer(run.scenario(), run, device=device)
     with _closed_on_failure(trainer):
-        trainer.resume()
+        for note in trainer.resume():
+            click.echo(f"warning: {note}", err=True)
     return trainer
 
 

@@ -23,3 +23,11 @@ class ConnectionLost(SimulationError):
 
 class CheckpointError(TrafficRLError):
     """A run directory or a checkpoint is missing, damaged or of another kind."""
+
+
+class WriteError(TrafficRLError):
+    """A file cannot be written: there is no room, or no right to."""
+
+
+class NumericalError(TrafficRLError):
+    """A loss, a gradient, an observation, a reward or an action is NaN or infinite."""

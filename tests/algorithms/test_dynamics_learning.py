@@ -353,7 +353,8 @@ def test_without_held_out_data_all_updates_are_made() -> None:
     one, draw = make(**{**SMALL_MODEL, "held_out": 1e-9}), generator()
     one.add(linear_data(draw, replicas=1, steps=30), draw)
     before = parameters_of(one)
-    assert one.train(draw) == {"model_updates": 4.0}
+    log = one.train(draw)
+    assert log["model_updates"] == 4.0 and not [name for name in log if "error" in name]
     assert all(moved(before, parameters_of(one), AGENTS))
 
 

@@ -60,6 +60,18 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(
     assert first == again and first["return_mean"] != other["return_mean"]
 
 
+def test_figures_do_not_depend_on_what_the_process_has_evaluated_before(
+    tmp_path: Path, trained: Path, process
+) -> None:
+    others = ("--episodes", "1", "--set", "episode.steps=50")
+    figures(tmp_path, "idm:noise=0.2", "--scenario", "figure_eight", *others)
+    figures(tmp_path, "sumo:Krauss", "--scenario", "transfer/merge", *others)
+    here, file = figures(tmp_path, trained, "--episodes", "2"), tmp_path / "there.json"
+    done = process(["evaluate", str(trained), "--episodes", "2", "--json", str(file)])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(file.read_text()) == here
+
+
 def test_an_episode_does_not_depend_on_how_many_there_are(tmp_path: Path, trained: Path) -> None:
     one = figures(tmp_path, trained, "--episodes", "1")
     two = figures(tmp_path, trained, "--episodes", "2")

@@ -143,6 +143,7 @@ def test_a_damaged_run_is_not_resumed_and_not_touched(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)
+    (run / "previous.pt").unlink()
     latest = run / "latest.pt"
     if damage == "missing":
         latest.unlink()

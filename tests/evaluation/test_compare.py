@@ -81,7 +81,7 @@ def test_a_run_that_was_made_again_counts_once(runs: Path, tmp_path: Path) -> No
     """Of the same scenario and seed the newer one stays, and it is said."""
     for seed in (0, 1):
         shutil.copytree(runs / f"dppo-{seed}", tmp_path / f"again-{seed}")
-        os.utime(tmp_path / f"again-{seed}" / "run.json", (4e9, 4e9))
+        os.utime(tmp_path / f"again-{seed}" / "scenario.yaml", (4e9, 4e9))
     found, notes = find_contenders([f"{runs}/dppo-*", f"{tmp_path}/again-1"])
     assert found[0].runs[1] == str(tmp_path / "again-1") and found[0].seeds == [0, 1, 2]
     assert notes == [

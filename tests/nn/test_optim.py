@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trafficrl.errors import NumericalError
 from trafficrl.nn.optim import StackedAdam
 
 AGENTS = 3
@@ -39,7 +40,8 @@ def test_it_equals_separate_optimisers_with_their_own_clipping() -> None:
                 parameter.grad = gradient[agent].clone()
             norm = nn.utils.clip_grad_norm_(parameters, MAX_NORM)
             assert (norm > MAX_NORM) == (agent > 0)
-            torch.testing.assert_close(norms[agent], norm)
+            expected = norm if active_agents(step)[agent] else torch.tensor(torch.nan)
+            torch.testing.assert_close(norms[agent], expected, equal_nan=True)
             if active_agents(step)[agent]:
                 alone[agent].step()
     for agent, parameters in enumerate(separate):
@@ -79,6 +81,42 @@ def test_an_agent_left_out_keeps_weights_and_moments(gradient: float) -> None:
     assert torch.equal(parameter[1], weights[1])
     assert all(torch.equal(a, b) for a, b in zip(state_of(optimiser, 1), state, strict=True))
     assert not torch.equal(parameter[0], weights[0])
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("where", ["gradient", "loss"])
+def test_what_is_not_finite_is_refused_with_nothing_changed(where: str, value: float) -> None:
+    parameter = nn.Parameter(torch.ones(4, 3))
+    optimiser = StackedAdam([parameter], 0.1, max_grad_norm=1.0, name="critics", agents=2)
+    optimiser.descend(parameter.square().sum(1))
+    weights, states = parameter.detach().clone(), [state_of(optimiser, row) for row in range(4)]
+    loss = torch.tensor([1.0, 1.0, 1.0, value])  # the second set of the second agent
+    with pytest.raises(NumericalError, match=rf"^cav_1: the {where} of the critics is -?(inf|nan)"):
+        if where == "gradient":
+            parameter.grad = loss[:, None].expand(4, 3)
+            optimiser.step()
+        else:
+            optimiser.descend(parameter.sum(1) + loss)
+    assert torch.equal(parameter, weights)
+    for row, state in enumerate(states):
+        assert all(torch.equal(a, b) for a, b in zip(state_of(optimiser, row), state, strict=True))
+
+
+def test_a_loss_of_an_agent_left_out_may_be_anything() -> None:
+    parameter = nn.Parameter(torch.ones(2, 3))
+    optimiser = adam(parameter)
+    loss = parameter.sum(1) * torch.tensor([1.0, float("nan")])
+    norms = optimiser.descend(loss, torch.tensor([True, False]))
+    assert norms.isnan().tolist() == [False, True]
+    assert torch.equal(parameter[1], torch.ones(3)) and not torch.equal(parameter[0], torch.ones(3))
+
+
+def test_weights_that_all_share_have_no_agent_to_name() -> None:
+    parameter = nn.Parameter(torch.ones(1, 3))
+    optimiser = StackedAdam([parameter], 0.1, max_grad_norm=1.0, name="policy")
+    parameter.grad = torch.full((1, 3), float("nan"))
+    with pytest.raises(NumericalError, match=r"^all agents: the gradient of the policy is nan$"):
+        optimiser.step()
 
 
 def test_a_parameter_without_gradient_stays() -> None:

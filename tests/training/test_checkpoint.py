@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -55,6 +56,26 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path) -> None:
     for size in range(0, len(whole), 97):
         path.write_bytes(whole[:size])
         refusal(path)
+
+
+def test_a_file_with_one_bit_changed_is_refused_wherever_that_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, CONTENT)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 13):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        refusal(path)
+
+
+def test_the_checksum_is_that_of_the_file_that_torch_made(tmp_path: Path) -> None:
+    """As docs/reliability.md checks it by hand, and torch reads it without us."""
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, CONTENT)
+    body, last = path.read_bytes().rsplit(b"\n", 2)[:2]
+    assert last.decode() == f"sha256 {hashlib.sha256(body).hexdigest()}"
+    assert torch.load(path, weights_only=True)["steps"] == 7
 
 
 @pytest.mark.parametrize(

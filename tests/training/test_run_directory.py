@@ -30,7 +30,11 @@ def test_a_run_opens_with_the_scenario_it_was_made_with(tmp_path: Path) -> None:
     run = RunDirectory.open(path)
     assert run.scenario() == load_scenario("ring", ["training.seed=7", "algorithms.dppo.gamma=0.9"])
     assert run.info()["algorithm"] == "dppo"
-    assert {"started", "command", "platform", "git_revision", "versions"} <= run.info().keys()
+    assert run.info().keys() >= {
+        *("started", "command", "platform", "cpu", "cpu_cores", "torch_threads"),
+        *("git_revision", "git_changed_files", "versions"),
+    }
+    assert run.info()["versions"].keys() >= {"python", "trafficrl", "torch", "eclipse-sumo"}
 
 
 def test_an_empty_directory_can_become_a_run_and_another_cannot(tmp_path: Path) -> None:
@@ -120,7 +124,7 @@ def test_rewinding_drops_lines_that_a_crash_cut_short(tmp_path: Path) -> None:
 def test_a_run_that_logged_nothing_can_be_rewound(tmp_path: Path) -> None:
     run = create(tmp_path / "run")
     run.rewind(0)
-    assert {path.name for path in run.path.iterdir()} == {"scenario.yaml", "run.json"}
+    assert {path.name for path in run.path.iterdir()} == {"scenario.yaml", "run.json", ".lock"}
 
 
 def test_episodes_are_one_table(tmp_path: Path) -> None:
@@ -149,5 +153,5 @@ def test_the_default_path_names_scenario_algorithm_and_seed() -> None:
 def test_a_folder_of_runs_stands_for_its_newest(tmp_path: Path) -> None:
     for index, name in enumerate(("b", "c", "a")):
         run = create(tmp_path / name)
-        os.utime(run.info_file, (index, index))
+        os.utime(run.scenario_file, (index, index))
     assert RunDirectory.open(tmp_path).path == tmp_path / "a"

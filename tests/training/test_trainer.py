@@ -80,7 +80,8 @@ def test_a_control_interval_counts_its_simulation_steps(training) -> None:
 def test_a_run_leaves_its_scenario_and_versions(finished) -> None:
     run = finished("ring")
     names = {path.name for path in run.path.iterdir()}
-    assert names == {*RESULTS, "scenario.yaml", "run.json", "timing.jsonl", "latest.pt", "best.pt"}
+    checkpoints = {"latest.pt", "previous.pt", "best.pt"}
+    assert names == {*RESULTS, "scenario.yaml", "run.json", "timing.jsonl", *checkpoints, ".lock"}
     assert "torch" in json.loads((run.path / "run.json").read_text())["versions"]
 
 

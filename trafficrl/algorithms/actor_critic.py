@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -49,10 +50,10 @@ class ActorCritic(Policies, Saved):
         self.value_norm = ValueNormalizer(self._value_sets).to(self.device)
         clip = settings.max_grad_norm
         self._policy_optim = StackedAdam(
-            self.policy.parameters(), settings.policy_lr, max_grad_norm=clip
+            self.policy.parameters(), settings.policy_lr, max_grad_norm=clip, name="policy"
         )
         self._value_optim = StackedAdam(
-            self.critic.parameters(), settings.value_lr, max_grad_norm=clip
+            self.critic.parameters(), settings.value_lr, max_grad_norm=clip, name="critic"
         )
 
     # What a critic sees and predicts -----------------------------------------
@@ -154,10 +155,8 @@ class ActorCritic(Policies, Saved):
     def _value_step(self, batch: Batch) -> dict[str, Tensor]:
         predicted = self.critic(batch["value_inputs"])[..., 0]
         loss = (predicted - batch["returns"]).square().mean(1)  # (N,)
-        self._value_optim.zero_grad()
-        per_set(loss, self._value_sets).sum().backward()  # type: ignore[no-untyped-call]
-        norms = self._value_optim.step()
-        return {"value_loss": loss.detach().mean(), "value_grad_norm": norms.mean()}
+        norms = self._value_optim.descend(per_set(loss, self._value_sets))
+        return {"value_loss": loss.detach().mean(), "value_grad_norm": norms}
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -237,5 +236,17 @@ def agent_first(x: Tensor) -> Tensor:
 
 
 def average(log: dict[str, list[Tensor]]) -> dict[str, float]:
-    """Means over the gradient steps of an update; an agent that stopped early counts no more."""
-    return {name: float(torch.stack(values).nanmean()) for name, values in log.items()}
+    """Means over the gradient steps of an update; an agent that stopped early counts no more.
+
+    Of figures (N,) of the agents also the largest, of any agent in any step, and
+    the median over agents.
+    """
+    means = {}
+    for name, values in log.items():
+        steps = torch.stack(values)  # (G,) or (G, N)
+        means[name] = float(steps.nanmean())
+        if steps.dim() == 2:
+            known = steps[~steps.isnan()]
+            means[f"{name}_max"] = float(known.max()) if len(known) else math.nan
+            means[f"{name}_median"] = float(steps.nanmean(0).nanmedian())
+    return means

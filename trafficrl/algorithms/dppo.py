@@ -64,12 +64,10 @@ class DPPO(ActorCritic):
                 learning &= kl <= s.target_kl
         surrogate = clipped_surrogate(log_ratio, batch["advantage"], s.clip_range)
         loss = per_set(-(surrogate + s.entropy_coef * entropy).mean(1), self.sets)
-        self._policy_optim.zero_grad()
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        norms = self._policy_optim.step(learning)
+        norms = self._policy_optim.descend(loss, learning)
         return {
             "policy_loss": _mean_of(loss.detach(), learning),
-            "policy_grad_norm": _mean_of(norms, learning),
+            "policy_grad_norm": norms,
             "entropy": entropy.detach().mean(),
             "kl": kl.mean(),
         }

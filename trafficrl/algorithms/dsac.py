@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trafficrl.algorithms.actor_critic import decide
+from trafficrl.algorithms.actor_critic import average, decide
 from trafficrl.algorithms.advantages import neighbourhood_sum
 from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved, Streams
 from trafficrl.algorithms.experience import Experience
@@ -52,12 +52,20 @@ class DSAC(Policies, Saved):
             torch.full((self.sets, 1), math.log(s.initial_temperature), device=self.device)
         )
         self.reward_scale = torch.zeros(self.sets, 1, device=self.device)  # 0: none seen yet
-        self.replay = Experience(s.replay_size)
+        self.replay = Experience(s.replay_size, device=self.device)
         clip = s.max_grad_norm
-        self._policy_optim = StackedAdam(self.policy.parameters(), s.policy_lr, max_grad_norm=clip)
-        self._value_optim = StackedAdam(self.critic.parameters(), s.value_lr, max_grad_norm=clip)
+        self._policy_optim = StackedAdam(
+            self.policy.parameters(), s.policy_lr, max_grad_norm=clip, name="policy"
+        )
+        self._value_optim = StackedAdam(
+            self.critic.parameters(),
+            s.value_lr,
+            max_grad_norm=clip,
+            name="critics",
+            agents=self.sets,
+        )
         self._temperature_optim = StackedAdam(
-            [self.log_temperature], s.temperature_lr, max_grad_norm=math.inf
+            [self.log_temperature], s.temperature_lr, max_grad_norm=math.inf, name="temperature"
         )
 
     def _make_policy(self, generator: torch.Generator) -> CategoricalPolicy | TanhGaussianPolicy:
@@ -142,7 +150,7 @@ class DSAC(Policies, Saved):
             batch = self._batch(data, rows[draw.to(rows.device)])
             for name, value in self._step(batch, streams.actions).items():
                 log.setdefault(name, []).append(value)
-        return {name: float(torch.stack(values).mean()) for name, values in log.items()}
+        return average(log)
 
     def _batch(self, data: Experience, rows: Tensor) -> dict[str, Any]:
         columns = data.columns
@@ -166,25 +174,20 @@ class DSAC(Policies, Saved):
         target = self._soft_target(batch, temperature, generator)
         q = self._q(self.critic, batch["obs"], batch["action"], batch["links"])
         loss = nn.functional.smooth_l1_loss(q, target.expand_as(q), reduction="none").mean(2)
-        self._value_optim.zero_grad()
-        per_set(loss.flatten(), 2 * self.sets).sum().backward()  # type: ignore[no-untyped-call]
-        self._value_optim.step()
+        value_norms = self._value_optim.descend(per_set(loss.flatten(), 2 * self.sets))
 
         inputs = self.encoder.neighbourhood(batch["obs"], *batch["links"].policy)
         policy_loss, entropy = self._policy_loss(inputs, batch, temperature, generator)
-        self._policy_optim.zero_grad()
-        per_set(policy_loss, self.sets).sum().backward()  # type: ignore[no-untyped-call]
-        norms = self._policy_optim.step()
+        policy_norms = self._policy_optim.descend(per_set(policy_loss, self.sets))
 
-        gap = per_set(entropy.detach() - self._target_entropy(), self.sets)[:, None]
-        self._temperature_optim.zero_grad()
-        (self.log_temperature * gap).sum().backward()  # type: ignore[no-untyped-call]
-        self._temperature_optim.step()
+        gap = per_set(entropy.detach() - self._target_entropy(), self.sets)
+        self._temperature_optim.descend(self.log_temperature[:, 0] * gap)
         self._follow()
         return {
             "value_loss": loss.detach().mean(),
             "policy_loss": policy_loss.detach().mean(),
-            "policy_grad_norm": norms.mean(),
+            "policy_grad_norm": policy_norms,
+            "value_grad_norm": value_norms,
             "entropy": entropy.detach().mean(),
             "temperature": temperature.mean(),
             "q_mean": q.detach().mean(),

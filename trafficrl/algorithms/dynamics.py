@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trafficrl.algorithms.actor_critic import average
 from trafficrl.algorithms.base import AgentSpec
 from trafficrl.algorithms.experience import Experience
 from trafficrl.algorithms.rollout import Rollout, at_steps
@@ -48,9 +49,14 @@ class DynamicsLearner:
             )
             for _ in range(settings.ensemble)
         ).to(device)
-        self.experience = Experience(settings.replay_size, settings.held_out)
+        self.experience = Experience(settings.replay_size, settings.held_out, device=device)
         self._optims = [
-            StackedAdam(model.parameters(), settings.lr, max_grad_norm=settings.max_grad_norm)
+            StackedAdam(
+                model.parameters(),
+                settings.lr,
+                max_grad_norm=settings.max_grad_norm,
+                name="dynamics model",
+            )
             for model in self.models
         ]
 
@@ -72,13 +78,13 @@ class DynamicsLearner:
         starts = self.experience.windows(self.settings.sequence_length, held_out=False)
         if not len(starts):
             return log
-        updates = 0
+        norms: list[Tensor] = []
         for model, optim in zip(self.models, self._optims, strict=True):
             assert isinstance(model, DynamicsModel)
             self._fit_normalisation(model)
-            updates += self._fit(model, optim, starts, generator)
-        log["model_updates"] = updates / len(self.models)
-        return {**log, **self.errors(generator)}
+            norms += self._fit(model, optim, starts, generator)
+        log["model_updates"] = len(norms) / len(self.models)
+        return {**log, **average({"model_grad_norm": norms}), **self.errors(generator)}
 
     def _fit_normalisation(self, model: DynamicsModel) -> None:
         columns = self.experience.columns
@@ -93,8 +99,10 @@ class DynamicsLearner:
 
     def _fit(
         self, model: DynamicsModel, optim: StackedAdam, starts: Tensor, generator: torch.Generator
-    ) -> int:
+    ) -> list[Tensor]:
+        """Returns the gradient norms (N,) of each step."""
         s = self.settings
+        norms: list[Tensor] = []
         held = _drawn(self.experience.windows(s.sequence_length, True), ERROR_WINDOWS, generator)
         best = [p.detach().clone() for p in model.parameters()]
         training = torch.ones(model.sets, dtype=torch.bool, device=self.device)
@@ -105,9 +113,7 @@ class DynamicsLearner:
         for update in range(1, s.max_updates + 1):
             rows = _drawn(starts, s.batch_size, generator, replace=True)
             loss = per_set(self._loss(model, rows), model.sets)
-            optim.zero_grad()
-            loss.sum().backward()  # type: ignore[no-untyped-call]
-            optim.step(training)
+            norms.append(optim.descend(loss, training))
             checks = update % s.check_every == 0 or update == s.max_updates
             if checks and len(held):
                 now = self._held_out_loss(model, held)
@@ -122,7 +128,7 @@ class DynamicsLearner:
             with torch.no_grad():
                 for parameter, kept in zip(model.parameters(), best, strict=True):
                     parameter.copy_(kept)
-        return update
+        return norms
 
     def _loss(self, model: DynamicsModel, starts: Tensor) -> Tensor:
         """Errors (N,) along sub-trajectories under the real actions, own predictions fed back.

@@ -20,8 +20,11 @@ class Experience:
     of a replica, or an episode, ends with row r.
     """
 
-    def __init__(self, capacity: int, held_out: float = 0.0) -> None:
+    def __init__(
+        self, capacity: int, held_out: float = 0.0, *, device: torch.device | None = None
+    ) -> None:
         self.capacity = capacity
+        self.device = device or torch.device("cpu")  # of what is taken over when loaded
         self.held_out_part = held_out
         self.columns: dict[str, Tensor] = {}
         self.links: Links | None = None
@@ -84,8 +87,10 @@ class Experience:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved state."""
-        self.columns = dict(state["columns"])
-        self.links, self.next_links = _as_links(state["links"]), _as_links(state["next_links"])
+        self.columns = {name: column.to(self.device) for name, column in state["columns"].items()}
+        self.links, self.next_links = (
+            _as_links(state[name], self.device) for name in ("links", "next_links")
+        )
         self.rollouts = list(state["rollouts"])
         self.trained = state["trained"].clone()
 
@@ -137,8 +142,8 @@ def _as_list(links: Links | None) -> list[Tensor] | None:
     return None if links is None else [*links.policy, *links.value]
 
 
-def _as_links(saved: list[Tensor] | None) -> Links | None:
+def _as_links(saved: list[Tensor] | None, device: torch.device) -> Links | None:
     if saved is None:
         return None
-    a, b, c, d = saved
+    a, b, c, d = (one.to(device) for one in saved)
     return Links((a, b), (c, d))

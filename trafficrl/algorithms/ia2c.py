@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trafficrl.algorithms.actor_critic import ActorCritic, Batch
+from trafficrl.algorithms.actor_critic import ActorCritic, Batch, average
 from trafficrl.algorithms.base import Streams
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.nn.stacked import per_set
@@ -24,18 +24,16 @@ class IA2C(ActorCritic):
         self._set_rates(progress)
         data = self._prepare(rollout)
         step = {**self._policy_step(data), **self._value_step(data)}
-        return {name: float(value) for name, value in step.items()}
+        return average({name: [value] for name, value in step.items()})
 
     def _policy_step(self, batch: Batch) -> dict[str, Tensor]:
         log_prob, entropy = self.policy.evaluate(batch["policy_inputs"], batch["action"])
         gain = log_prob * batch["advantage"] + self.common.entropy_coef * entropy
         loss = per_set(-gain.mean(1), self.sets)
-        self._policy_optim.zero_grad()
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        norms = self._policy_optim.step()
+        norms = self._policy_optim.descend(loss)
         return {
             "policy_loss": loss.detach().mean(),
-            "policy_grad_norm": norms.mean(),
+            "policy_grad_norm": norms,
             "entropy": entropy.detach().mean(),
         }
 

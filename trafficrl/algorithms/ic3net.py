@@ -24,12 +24,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from trafficrl.algorithms.actor_critic import agent_first, make_policy, standardized
+from trafficrl.algorithms.actor_critic import agent_first, average, make_policy, standardized
 from trafficrl.algorithms.advantages import bootstrapped_returns, gae
 from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved, Streams
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import IC3NetSettings
 from trafficrl.nn.encoding import ObsEncoder
+from trafficrl.nn.finite import no_nan
 from trafficrl.nn.normalization import ValueNormalizer
 from trafficrl.nn.optim import StackedAdam
 from trafficrl.nn.policies import OUTPUT_GAIN
@@ -108,9 +109,13 @@ class IC3Net(Policies, Saved):
             part.to(self.device)
         acting = [*self.net.parameters(), *self.policy.parameters()]
         clip = s.max_grad_norm
-        self._policy_optim = StackedAdam(acting, s.policy_lr, max_grad_norm=clip)
-        self._gate_optim = StackedAdam(self.gate.parameters(), s.gate_lr, max_grad_norm=clip)
-        self._value_optim = StackedAdam(self.critic.parameters(), s.value_lr, max_grad_norm=clip)
+        self._policy_optim = StackedAdam(acting, s.policy_lr, max_grad_norm=clip, name="policy")
+        self._gate_optim = StackedAdam(
+            self.gate.parameters(), s.gate_lr, max_grad_norm=clip, name="gate"
+        )
+        self._value_optim = StackedAdam(
+            self.critic.parameters(), s.value_lr, max_grad_norm=clip, name="critic"
+        )
 
     # Acting -------------------------------------------------------------------
 
@@ -135,7 +140,7 @@ class IC3Net(Policies, Saved):
             gate = (logits > 0).to(hidden.dtype)
         else:
             action, log_prob = self.policy.sample(hidden, generator)
-            gate = torch.bernoulli(logits.sigmoid(), generator=generator)
+            gate = torch.bernoulli(no_nan("gate", logits).sigmoid(), generator=generator)
         kept = torch.cat(Memory(hidden, cell, gate), -1)
         action, log_prob, kept = (
             x.transpose(0, 1).to(obs.device) for x in (action, log_prob, kept)
@@ -250,7 +255,7 @@ class IC3Net(Policies, Saved):
         for optimiser in optimisers.values():
             optimiser.zero_grad()
         loss.sum().backward()  # type: ignore[no-untyped-call]
-        return {name: float(one.step().mean()) for name, one in optimisers.items()}
+        return average({name: [one.step(loss=loss.detach())] for name, one in optimisers.items()})
 
     def _parts(self) -> dict[str, Any]:
         return {

@@ -213,7 +213,7 @@ def _expand(text: str) -> list[str]:
 def _group(runs: list[tuple[RunDirectory, Driver, ScenarioConfig]], notes: list[str]) -> Contender:
     """One contender of runs that differ in their seed alone, in the order of seeds."""
     newest: dict[int, tuple[RunDirectory, Driver, ScenarioConfig]] = {}
-    for run in sorted(runs, key=lambda one: one[0].info_file.stat().st_mtime):
+    for run in sorted(runs, key=lambda one: one[0].made_at):
         seed = run[2].training.seed
         if seed in newest:
             left, kept = newest[seed][0].path, run[0].path

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trafficrl.errors import NumericalError
+
 
 class StackedAdam:
     """Adam (Kingma and Ba, 2015) for parameters whose first dimension is the agent.
@@ -17,6 +19,8 @@ class StackedAdam:
     It equals N separate optimisers: gradients are clipped by each agent's own
     norm, step counts are each agent's own, and an agent that is left out of a
     step keeps weights and moments (with torch's Adam its momentum would go on).
+    ``name`` says in errors what it optimises; with several sets of weights an
+    agent, those of all agents come one after the other.
     """
 
     def __init__(
@@ -25,6 +29,8 @@ class StackedAdam:
         lr: float,
         *,
         max_grad_norm: float,
+        name: str = "weights",
+        agents: int | None = None,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
@@ -36,6 +42,8 @@ class StackedAdam:
         self._mean = [torch.zeros_like(p) for p in self.parameters]
         self._square = [torch.zeros_like(p) for p in self.parameters]
         self.sets = min(len(parameter) for parameter in self.parameters)
+        self.name = name
+        self.agents = agents or self.sets
         self._steps = torch.zeros(self.sets, device=self.parameters[0].device)
 
     def zero_grad(self) -> None:
@@ -43,14 +51,29 @@ class StackedAdam:
         for parameter in self.parameters:
             parameter.grad = None
 
+    def descend(self, loss: Tensor, active: Tensor | None = None) -> Tensor:
+        """A ``step`` down the losses (N,) of the agents, of which only this gradient counts."""
+        self.zero_grad()
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        return self.step(active, loss=loss.detach())
+
     @torch.no_grad()
-    def step(self, active: Tensor | None = None) -> Tensor:
-        """Update the agents of ``active`` (N,) bool (None: all); returns gradient norms (N,)."""
+    def step(self, active: Tensor | None = None, *, loss: Tensor | None = None) -> Tensor:
+        """Update the agents of ``active`` (N,) bool (None: all); returns gradient norms (N,).
+
+        The norms are from before clipping, NaN for agents that were left out.
+        Raises ``NumericalError``, with nothing changed, where the gradient or the
+        ``loss`` (N,) of one that was not is NaN or infinite.
+        """
         gradients = [_gradient(parameter).view(self.sets, -1) for parameter in self.parameters]
         norms: Tensor = torch.stack([g.norm(dim=1) for g in gradients]).norm(dim=0)
-        scale = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
         if active is None:
             active = torch.ones_like(norms, dtype=torch.bool)
+        left_out = ~active
+        sound = (norms if loss is None else norms + loss).isfinite()
+        if not (sound | left_out).all():
+            self._refuse(norms, loss, int((~sound & active).nonzero()[0, 0]))
+        scale = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
         chosen = active.float()
         self._steps += chosen
         steps = self._steps.clamp(min=1.0)
@@ -70,7 +93,14 @@ class StackedAdam:
             square.lerp_(gradient.square(), second[:, None].expand_as(square))
             denominator = (square.sqrt() / correction[:, None]).add_(self.eps)
             rows.sub_(rate[:, None] * mean / denominator)
-        return norms
+        return norms.masked_fill(left_out, torch.nan)
+
+    def _refuse(self, norms: Tensor, loss: Tensor | None, first: int) -> None:
+        what, value = "gradient", float(norms[first])
+        if loss is not None and not loss[first].isfinite():
+            what, value = "loss", float(loss[first])
+        whose = "all agents" if self.agents == 1 else f"cav_{first % self.agents}"
+        raise NumericalError(f"{whose}: the {what} of the {self.name} is {value}")
 
     def state_dict(self) -> dict[str, Any]:
         """Moments, step counts and the present rate, for a checkpoint."""

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from trafficrl.nn.finite import no_nan
 from trafficrl.nn.stacked import StackedMLP
 
 # Nearly equal actions everywhere at the start, whatever is observed.
@@ -124,7 +125,7 @@ class CategoricalPolicy(nn.Module):
         return torch.log_softmax(self.net(inputs), -1)
 
     def sample(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        log_p = self.log_probabilities(inputs)
+        log_p = no_nan("policy", self.log_probabilities(inputs))
         flat = log_p.exp().flatten(0, 1)
         action = torch.multinomial(flat, 1, generator=generator).view(log_p.shape[:2])
         return action, log_p.gather(-1, action[..., None])[..., 0]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trafficrl.algorithms.base import Algorithm, Decision
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.errors import NumericalError
 from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
 from trafficrl.training.links import LinkTracker
 
@@ -46,8 +47,12 @@ class Collector:
         self._memory = torch.empty(0)
         self._held: NDArray[np.bool_] = np.zeros(env.replicas, dtype=bool)
 
-    def collect(self, sim_steps: int) -> Collected:
-        """About ``sim_steps`` simulation steps of every replica, in whole control intervals."""
+    def collect(self, sim_steps: int, *, since: int = 0) -> Collected:
+        """About ``sim_steps`` simulation steps of every replica, in whole control intervals.
+
+        Raises ``NumericalError`` with the agent and the step, counted from
+        ``since`` on, where an observation, an action or a reward is not finite.
+        """
         obs, steps, links, next_links = [], [], [], []
         decisions: list[Decision] = []
         memory, held = [], []
@@ -63,7 +68,9 @@ class Collector:
             decision = self.algorithm.act(self._obs, links[-1], self._memory, self.generator)
             decisions.append(decision)
             self._memory = decision.memory
-            step = self.env.step(decision.action.numpy())
+            action = decision.action.numpy()
+            require_finite("action", action, since + counted)
+            step = self.env.step(action)
             steps.append(step)
             self._actions.append(decision.action)
             self._held = step.absorbed
@@ -71,6 +78,8 @@ class Collector:
             self._obs = torch.from_numpy(step.obs)
             next_links.append(self.links.now())
             counted += int(step.sim_steps.sum())
+            require_finite("reward", step.reward, since + counted)
+            require_finite("observation", step.obs, since + counted)
             speed += _mean_speed(self.env)
             reward += step.evaluated_reward.sum()
         rollout = Rollout(
@@ -131,6 +140,16 @@ class Collector:
             self._memory = state["memory"]
         self._recorder.episodes = state["episodes"]
         self.generator.set_state(state["generator"])
+
+
+def require_finite(what: str, values: NDArray[Any], sim_steps: int) -> None:
+    """``NumericalError`` that names the agent if one of ``values`` (B, N, ...) is not finite."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        place = tuple(np.argwhere(~finite)[0])
+        raise NumericalError(
+            f"cav_{place[1]}: its {what} at step {sim_steps:,} is {values[place[:2]]}"
+        )
 
 
 def fold_absorbed(

@@ -3,27 +3,39 @@
 ``scenario.yaml`` is the scenario as it was resolved, ``run.json`` says what
 made the run, ``metrics.jsonl`` has a line an update, ``timing.jsonl`` the wall
 times (apart, so that metrics repeat bit for bit), ``sumo_warnings.jsonl`` what SUMO
-warned of, ``episodes.csv`` a line an episode, ``latest.pt`` and ``best.pt`` are checkpoints.
+warned of, ``episodes.csv`` a line an episode, ``latest.pt`` and ``best.pt`` are
+checkpoints, ``previous.pt`` is the one before ``latest.pt``. Whoever trains holds ``.lock``.
+
+A process may be killed at any moment. ``scenario.yaml`` comes last of what
+``create`` writes: with it there is a run, without it there is none yet. What an
+update logs is on the disk before the checkpoint that follows it, so that a
+checkpoint never knows more than the logs, and what they know more is cut off.
 """
 
 from __future__ import annotations
 
 import csv
 import datetime
+import io
 import json
-import os
-import platform
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from trafficrl.config import ScenarioConfig, dump_scenario, load_scenario
 from trafficrl.errors import CheckpointError, TrafficRLError
+from trafficrl.training.files import (
+    append,
+    is_partial,
+    keep_lines,
+    remove_partial_files,
+    replace_file,
+    sync,
+    whole_lines,
+)
+from trafficrl.training.lock import DirectoryLock
+from trafficrl.training.provenance import changes, provenance
 
-PACKAGES = ("trafficrl", "torch", "numpy", "libsumo", "eclipse-sumo", "gymnasium", "pettingzoo")
 Row = Mapping[str, float | int]
 
 
@@ -39,23 +51,30 @@ class RunDirectory:
         self.warnings_file = path / "sumo_warnings.jsonl"
         self.episodes_file = path / "episodes.csv"
         self.latest = path / "latest.pt"
+        self.previous = path / "previous.pt"
         self.best = path / "best.pt"
+        self.lock = DirectoryLock(path)
 
     def create(self, config: ScenarioConfig, info: Mapping[str, Any]) -> RunDirectory:
-        """Make a new run and return it; refuses a directory that already holds something."""
+        """Make a new run, locked, and return it.
+
+        Refuses a directory that already holds something, but for what a process
+        has left that was killed in here.
+        """
         path = self.path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                raise TrafficRLError(
-                    f"{path}: not empty (choose another --output, or go on with --resume {path})"
-                )
-            self.scenario_file.write_text(dump_scenario(config), encoding="utf-8")
-            self.info_file.write_text(json.dumps({**info, **_versions()}, indent=2) + "\n")
+            self._refuse_another()
         except OSError as error:
             raise TrafficRLError(
                 f"{path}: cannot be written ({error.strerror}; choose another --output)"
             ) from None
+        self.lock.acquire()
+        self._refuse_another()  # one that was quicker
+        remove_partial_files(path)
+        self._write_info({**info, **provenance()})
+        text = dump_scenario(config).encode()
+        replace_file(self.scenario_file, lambda file: file.write(text))
         return self
 
     @classmethod
@@ -67,13 +86,25 @@ class RunDirectory:
         if not path.is_dir():
             raise CheckpointError(f"{path}: no such run directory")
         run = cls(path)
-        runs = [file.parent for file in path.glob("*/run.json")]
+        found = [cls(file.parent) for file in path.glob("*/scenario.yaml")]
+        runs = [one for one in found if one.info_file.exists()]
         if runs and not run.scenario_file.exists():
-            run = cls(max(runs, key=lambda one: (one / "run.json").stat().st_mtime))
-        for needed in (run.scenario_file, run.info_file):
-            if not needed.is_file():
-                raise CheckpointError(f"{path}: not a run directory (it has no {needed.name})")
+            run = max(runs, key=lambda one: one.made_at)
+        needed = [file.is_file() for file in (run.scenario_file, run.info_file)]
+        if needed == [False, True]:
+            raise CheckpointError(
+                f"{path}: the training there was killed before its run directory was complete "
+                f"(train again with --output {path})"
+            )
+        if not all(needed):
+            missing = run.info_file if needed[0] else run.scenario_file
+            raise CheckpointError(f"{path}: not a run directory (it has no {missing.name})")
         return run
+
+    @property
+    def made_at(self) -> float:
+        """When the run was made, s since the epoch; ``run.json`` changes when it is resumed."""
+        return self.scenario_file.stat().st_mtime
 
     def scenario(self) -> ScenarioConfig:
         """The scenario that the run was trained on."""
@@ -89,34 +120,75 @@ class RunDirectory:
             raise CheckpointError(f"{self.info_file}: not a mapping")
         return content
 
+    def log_session(self, sim_steps: int) -> str | None:
+        """Add to ``run.json`` what goes on with the run from here.
+
+        Returns, on one line, in what it differs from what began the run, if bits may depend on it.
+        """
+        info, now = self.info(), provenance()
+        earlier = info.get("resumed", [])
+        if not isinstance(earlier, list):
+            raise CheckpointError(f"{self.info_file}: resumed should be a list")
+        resumed = [*earlier, {"at_sim_steps": sim_steps, **now}]
+        self._write_info({**info, "resumed": resumed})
+        different = ", ".join(changes(info, now))
+        if not different:
+            return None
+        return f"{self.path}: other bits may come out than on what began it: {different}"
+
     def log_metrics(self, row: Row) -> None:
         """Append a line to ``metrics.jsonl``."""
-        _append(self.metrics_file, row)
+        append(self.metrics_file, json.dumps(row) + "\n")
 
     def log_timing(self, row: Row) -> None:
         """Append a line to ``timing.jsonl``."""
-        _append(self.timing_file, row)
+        append(self.timing_file, json.dumps(row) + "\n")
 
     def log_episodes(self, rows: list[Row]) -> None:
         """Append lines to ``episodes.csv``."""
         if not rows:
             return
-        new = not self.episodes_file.exists() or self.episodes_file.stat().st_size == 0
-        with open(self.episodes_file, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            if new:
-                writer.writeheader()
-            writer.writerows(rows)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+        if not self.episodes_file.exists() or self.episodes_file.stat().st_size == 0:
+            writer.writeheader()
+        writer.writerows(rows)
+        append(self.episodes_file, text.getvalue())
+
+    def sync_logs(self) -> None:
+        """Put on the disk what has been logged."""
+        for file in (self.metrics_file, self.episodes_file):
+            if file.exists():
+                sync(file)
 
     def rewind(self, iteration: int) -> None:
         """Drop what was logged after ``iteration``, which a resumed run does again."""
+        remove_partial_files(self.path)
         for file in (self.metrics_file, self.timing_file, self.warnings_file):
-            _keep_lines(file, lambda line: json.loads(line)["iteration"] <= iteration)
+            _keep(file, lambda line: json.loads(line)["iteration"] <= iteration)
         first = "iteration"  # of the header
-        _keep_lines(
+        _keep(
             self.episodes_file,
             lambda line: (number := line.partition(",")[0]) == first or int(number) <= iteration,
         )
+
+    def logged_past_first_update(self) -> bool:
+        """Whether there was a first checkpoint once."""
+        return any(
+            not line.startswith('{"iteration": 1,') for line in whole_lines(self.metrics_file)
+        )
+
+    def _refuse_another(self) -> None:
+        ours = (self.lock.path, self.info_file)
+        if any(file not in ours and not is_partial(file) for file in self.path.iterdir()):
+            raise TrafficRLError(
+                f"{self.path}: not empty "
+                f"(choose another --output, or go on with --resume {self.path})"
+            )
+
+    def _write_info(self, info: Mapping[str, Any]) -> None:
+        text = (json.dumps(info, indent=2) + "\n").encode()
+        replace_file(self.info_file, lambda file: file.write(text))
 
 
 def default_path(root: Path, config: ScenarioConfig) -> Path:
@@ -125,56 +197,10 @@ def default_path(root: Path, config: ScenarioConfig) -> Path:
     return root / config.name / f"{config.training.algorithm}-{config.training.seed}-{now}"
 
 
-def _append(file: Path, row: Row) -> None:
-    with open(file, "a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
-
-
-def _keep_lines(file: Path, keep: Callable[[str], bool]) -> None:
-    if not file.exists():
-        return
-    with open(file, encoding="utf-8", newline="") as stream:
-        lines = list(stream)
-    # A line that a crash cut short is of the iteration that is done again.
-    whole = [line for line in lines if line.endswith("\n")]
+def _keep(file: Path, keep: Callable[[str], bool]) -> None:
     try:
-        kept = "".join(filter(keep, whole))
+        keep_lines(file, keep)
     except (ValueError, KeyError, TypeError):
         raise CheckpointError(
             f"{file}: a line of it is damaged (remove the file to go on)"
         ) from None
-    temporary = file.with_name(f".{file.name}.partial")
-    temporary.write_text(kept, encoding="utf-8", newline="")
-    os.replace(temporary, file)
-
-
-def _versions() -> dict[str, Any]:
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "unknown"
-    return {
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "platform": platform.platform(),
-        "git_revision": _git_revision(),
-        "versions": versions,
-    }
-
-
-def _git_revision() -> str | None:
-    """Revision of the source tree that runs, None outside a checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

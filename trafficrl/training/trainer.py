@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +16,12 @@ from trafficrl.algorithms import Streams
 from trafficrl.config import ScenarioConfig
 from trafficrl.config.scenario import RoutesStart
 from trafficrl.envs.array_env import ArrayEnv
-from trafficrl.errors import CheckpointError, TrafficRLError
-from trafficrl.training.checkpoint import load_checkpoint, save_checkpoint
+from trafficrl.errors import CheckpointError, NumericalError, TrafficRLError, WriteError
 from trafficrl.training.collector import Collected, Collector, fresh_memory
 from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
 from trafficrl.training.progress import Phase, Progress
 from trafficrl.training.run_directory import RunDirectory
+from trafficrl.training.saving import Saver
 from trafficrl.training.seeding import numpy_stream, torch_stream
 from trafficrl.training.setup import make_algorithm
 from trafficrl.training.warning_log import WarningLog
@@ -38,6 +39,7 @@ class Trainer:
     def __init__(self, config: ScenarioConfig, run: RunDirectory, *, device: str = "cpu") -> None:
         self.config = config
         self.run = run
+        self.saver = Saver(run)
         settings = config.training
         if isinstance(config.start, RoutesStart):
             raise TrafficRLError(
@@ -79,18 +81,30 @@ class Trainer:
         self._best: list[float] | None = None  # collisions (negative), then return
         self._stop = False
 
-    def resume(self) -> None:
-        """Take over the latest checkpoint of the run, and forget what was logged after it."""
-        state = load_checkpoint(self.run.latest)
-        try:
-            self._load_state_dict(state)
-        except (KeyError, ValueError, RuntimeError, TypeError) as error:
-            reason = str(error).partition("\n")[0]
-            raise CheckpointError(
-                f"{self.run.latest}: does not fit {self.run.scenario_file} ({reason})"
-            ) from None
+    def resume(self) -> list[str]:
+        """Take over the newest good checkpoint of the run, and forget what was logged after it.
+
+        A run that was killed before its first checkpoint begins anew. Returns
+        what its owner should know: a damaged checkpoint, other versions.
+        """
+        self.run.lock.acquire()
+        found = self.saver.newest()
+        if found.state is not None:
+            try:
+                self._load_state_dict(found.state)
+            except (KeyError, ValueError, RuntimeError, TypeError) as error:
+                reason = str(error).partition("\n")[0]
+                raise CheckpointError(
+                    f"{found.path}: does not fit {self.run.scenario_file} ({reason})"
+                ) from None
+        lost = None if self._best is None else self.saver.what_is_wrong_with_best()
+        if lost is not None:
+            self._best = None
         self.run.rewind(self.iteration)
         self.warnings.read()
+        self.saver.go_on_from(found)
+        changed = self.run.log_session(self.sim_steps)
+        return [note for note in (found.wrong, lost, changed) if note is not None]
 
     def stop(self) -> None:
         """End ``train`` after the running update, with a checkpoint."""
@@ -108,15 +122,33 @@ class Trainer:
     ) -> None:
         """Go on until ``total_steps`` or ``stop``.
 
-        ``on_progress`` is told of every update, ``on_phase`` what begins.
+        ``on_progress`` is told of every update, ``on_phase`` what begins. Raises
+        ``NumericalError`` where something is not finite, and ``WriteError``
+        where there is no room; both say where the training was.
         """
+        try:
+            self._train(on_progress, on_phase)
+        except (NumericalError, WriteError) as error:
+            raise type(error)(f"{error}; {self._where(error)}") from error
+
+    def close(self) -> None:
+        """End the simulation and let others train in the directory."""
+        self.env.close()
+        self._log_warnings()  # a SUMO of its own holds some back until it ends
+        self.run.lock.release()
+
+    # ------------------------------------------------------------------
+
+    def _train(
+        self, on_progress: Callable[[Progress], None], on_phase: Callable[[Phase], None]
+    ) -> None:
         total = self.config.training.total_steps
         begun, begun_at = time.perf_counter(), self.sim_steps
         while self.sim_steps < total and not self._stop:
             started = time.perf_counter()
             on_phase("collect")
             self._warnings_of("training", self.iteration + 1)
-            collected = self.collector.collect(self._next_rollout())
+            collected = self.collector.collect(self._next_rollout(), since=self.sim_steps)
             collect_seconds = time.perf_counter() - started
             on_phase("update")
             losses = self.algorithm.update(collected.rollout, self._streams, self.sim_steps / total)
@@ -130,7 +162,8 @@ class Trainer:
                 on_phase("validate")
                 validation = self._validate()
             warnings = self._log_warnings()
-            self.save(self.run.latest.name)
+            if self.saver.is_worth_it():
+                self.saver.save(self._state_dict())
             done = time.perf_counter()
             seconds = {
                 "collect_s": collect_seconds,
@@ -154,17 +187,24 @@ class Trainer:
                     n_warnings=self.warnings.tally.total,
                 )
             )
+        if self.saver.saved_at != self.sim_steps:
+            self.saver.save(self._state_dict())
 
-    def close(self) -> None:
-        """End the simulation."""
-        self.env.close()
-        self._log_warnings()  # a SUMO of its own holds some back until it ends
-
-    def save(self, name: str) -> None:
-        """Write a checkpoint into the run directory."""
-        save_checkpoint(self.run.path / name, self._state_dict())
-
-    # ------------------------------------------------------------------
+    def _where(self, error: TrafficRLError) -> str:
+        """How far the training was, and what can be done now."""
+        at = self.saver.saved_at
+        saved = (
+            "there is no checkpoint yet"
+            if at is None
+            else f"the last good checkpoint is {self.run.latest} of step {at:,}"
+        )
+        advice = (
+            f"make room and go on with: trafficrl train --resume {shlex.quote(str(self.run.path))}"
+            if isinstance(error, WriteError)
+            else "it would come again: train with smaller learning rates or max_grad_norm; "
+            "metrics.jsonl has the norms of gradients"
+        )
+        return f"after update {self.iteration}, step {self.sim_steps:,}; {saved} ({advice})"
 
     def _log(self, collected: Collected, losses: dict[str, float]) -> dict[str, float]:
         metrics = {
@@ -217,7 +257,7 @@ class Trainer:
         score = [-figures["collisions"], figures["return"]]
         if self._best is None or score > self._best:
             self._best = score
-            self.save(self.run.best.name)
+            self.saver.save_best(self._state_dict())
         return figures
 
     @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 
 from trafficrl.errors import CheckpointError
 from trafficrl.simulation.sumo_warnings import KEPT, SumoWarning, Tally
+from trafficrl.training.files import append, whole_lines
 
 Row = dict[str, Any]
 
@@ -27,10 +28,8 @@ class WarningLog:
     def read(self) -> None:
         """Begin with what the file has."""
         self.tally = Tally()
-        if not self.file.exists():
-            return
         try:
-            for line in self.file.read_text(encoding="utf-8").splitlines():
+            for line in whole_lines(self.file):
                 self._read_row(json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise CheckpointError(
@@ -52,9 +51,8 @@ class WarningLog:
             for kind, count in self.tally.counts.items()
             if before.get(kind, 0) <= KEPT < count
         ]
-        with open(self.file, "a", encoding="utf-8") as stream:
-            for row in [*rows, {"iteration": iteration, "counts": news.counts}]:
-                stream.write(json.dumps(row) + "\n")
+        written = [*rows, {"iteration": iteration, "counts": news.counts}]
+        append(self.file, "".join(json.dumps(row) + "\n" for row in written))
         return rows
 
     def _read_row(self, row: Row) -> None:
