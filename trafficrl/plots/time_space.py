@@ -1,0 +1,149 @@
+"""Time-space diagrams: where every vehicle is at every time, and how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trafficrl.errors import TrafficRLError
+from trafficrl.evaluation.trajectory import Trajectory
+from trafficrl.plots.routes import Route, follow_one_course, measure_route, most_driven
+from trafficrl.plots.style import CATEGORIES, VALUES, new_figure, picture
+from trafficrl.types import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+
+PANELS_A_ROW = 3
+JUMP = 10.0  # m by which a position goes elsewhere than the vehicle drove: a new lap, another place
+THIN, THICK = 0.7, 1.6  # pt
+
+
+def find_route(
+    trajectories: Sequence[Trajectory], edges: Sequence[str] | None = None
+) -> Route | None:
+    """The route over ``edges``, or where none are given over those that are driven most.
+
+    None where positions are along one course anyway, and no edges are given.
+    """
+    if edges is None:
+        if all(map(follow_one_course, trajectories)):
+            return None
+        edges = most_driven(trajectories)
+    return measure_route(trajectories, edges)
+
+
+@picture
+def time_space(
+    trajectories: Sequence[Trajectory], labels: Sequence[str], route: Route | None = None
+) -> Figure:
+    """Position over time, one line a vehicle, coloured by speed; a panel for each trajectory.
+
+    Positions are those along the course, or along ``route`` (``find_route``); where
+    there is neither, the route that is driven most. Learning vehicles are thicker
+    where there are others as well; crosses are collisions.
+    """
+    if not trajectories:
+        raise TrafficRLError("no trajectory to draw")
+    route = route or find_route(trajectories)
+    columns = min(len(trajectories), PANELS_A_ROW)
+    rows = -(-len(trajectories) // columns)
+    figure = new_figure(1.3 + 2.7 * columns, 0.5 + 2.6 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    fastest = max((_largest(one.speed) for one in trajectories), default=0.0)
+    limits = 0.0, fastest or 1.0
+    drawn = [
+        _draw(axes, one, label, route, limits)
+        for axes, one, label in zip(panels, trajectories, labels, strict=False)
+    ]
+    for axes in panels[len(trajectories) :]:
+        axes.set_visible(False)
+    for place, axes in enumerate(panels[: len(trajectories)]):
+        below = place + columns < len(trajectories)
+        axes.tick_params(labelbottom=not below, labelleft=place % columns == 0)
+        axes.set_xlabel("" if below else "time (s)")
+    what = "position" if route is None else f"along {_shown(route)}"
+    for axes in panels[::columns]:
+        axes.set_ylabel(f"{what} (m)")
+    bar = figure.colorbar(drawn[0], ax=panels.tolist(), aspect=30, pad=0.02)
+    bar.set_label("speed (m/s)")
+    return figure
+
+
+def segments(
+    trajectory: Trajectory, position: FloatArray
+) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+    """Lines from step to step, ends (S, 2, 2) in s and m, with speeds (S,) and columns (S,).
+
+    None where a vehicle is not there, has just entered, or goes elsewhere than it drove.
+    """
+    times = np.broadcast_to(trajectory.times[:, None], position.shape)
+    points = np.stack([times, position], axis=-1)
+    moved, driven = np.diff(position, axis=0), np.diff(trajectory.distance, axis=0)
+    with np.errstate(invalid="ignore"):
+        joined = (np.abs(moved - driven) < JUMP) & ~trajectory.entered[1:]
+    t, column = np.nonzero(joined)
+    speed = (trajectory.speed[t, column] + trajectory.speed[t + 1, column]) / 2
+    return np.stack([points[t, column], points[t + 1, column]], axis=1), speed, column
+
+
+def _draw(
+    axes: Axes, trajectory: Trajectory, label: str, route: Route | None, limits: tuple[float, float]
+) -> LineCollection:
+    from matplotlib.collections import LineCollection
+
+    position = trajectory.position if route is None else route.positions(trajectory)
+    lines, speed, column = segments(trajectory, position)
+    learning = np.isin(column, trajectory.agents)
+    mixed = 0 < len(trajectory.agents) < len(trajectory.vehicles)
+    order = np.argsort(learning, kind="stable")  # learning vehicles on top
+    collection = LineCollection(
+        lines[order],  # type: ignore[arg-type]
+        array=speed[order],
+        cmap=VALUES,
+        linewidths=np.where(learning[order] & mixed, THICK, THIN),
+        capstyle="round",
+        rasterized=True,  # tens of thousands of lines; all else stays as it is in PDF and SVG
+    )
+    collection.set_clim(*limits)
+    axes.add_collection(collection)
+    _mark_collisions(axes, trajectory, position)
+    axes.set_title(label)
+    axes.set_xlim(0.0, trajectory.times[-1])
+    if route is None and trajectory.closed:
+        axes.set_ylim(0.0, trajectory.path_length)
+    else:
+        axes.autoscale_view(scalex=False)
+    return collection
+
+
+def _mark_collisions(axes: Axes, trajectory: Trajectory, position: FloatArray) -> None:
+    begun = trajectory.collided & ~np.vstack(
+        [np.zeros_like(trajectory.collided[:1]), trajectory.collided[:-1]]
+    )
+    t, vehicle = np.nonzero(begun & np.isfinite(position))
+    if len(t):
+        axes.plot(
+            trajectory.times[t],
+            position[t, vehicle],
+            marker="x",
+            linestyle="",
+            color=CATEGORIES[1],
+            label="collision",
+            clip_on=False,
+        )
+        axes.legend(loc="upper left")
+
+
+def _shown(route: Route) -> str:
+    first, last = route.edges[0], route.edges[-1]
+    return first if first == last else f"{first} ... {last}"
+
+
+def _largest(values: NDArray[Any]) -> float:
+    return float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
