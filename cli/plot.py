@@ -93,8 +93,11 @@ def vehicles_command(
 def learning_command(runs: tuple[str, ...], metric: str) -> Figure:
     """Learning curves: runs that differ in their seed alone make one, with an interval."""
     from trafficrl.plots import learning_curves
+    from trafficrl.plots.curves import that_log
 
-    return learning_curves(_find(runs), metric)
+    found = _find(runs)
+    _note_others(found, that_log(found, metric), f"nothing is logged as '{metric}'")
+    return learning_curves(found, metric)
 
 
 @plot.command("model-error")
@@ -104,7 +107,7 @@ def model_error_command(runs: tuple[str, ...]) -> Figure:
     """State and reward errors of dynamics models over training."""
     from trafficrl.plots import model_error
 
-    return model_error(_find(runs))
+    return model_error(_with_models(runs))
 
 
 @plot.command("horizon")
@@ -114,7 +117,7 @@ def horizon_command(runs: tuple[str, ...]) -> Figure:
     """Errors of dynamics models by how far they look ahead."""
     from trafficrl.plots import horizon_error
 
-    return horizon_error(_find(runs))
+    return horizon_error(_with_models(runs))
 
 
 @plot.command("transfer")
@@ -197,3 +200,18 @@ def _find(texts: Sequence[str]) -> list[RunDirectory]:
     for note in group_runs(runs)[1]:
         click.echo(f"note: {note}", err=True)
     return runs
+
+
+def _with_models(texts: Sequence[str]) -> list[RunDirectory]:
+    from trafficrl.plots.model_error import that_have_models
+
+    runs = _find(texts)
+    having = next(iter(that_have_models(runs).values()))
+    _note_others(runs, having, "no errors of a dynamics model are logged")
+    return having
+
+
+def _note_others(runs: Sequence[RunDirectory], kept: Sequence[RunDirectory], reason: str) -> None:
+    for run in runs:
+        if run not in kept:
+            click.echo(f"note: {run.path} is left out: {reason}", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -104,37 +104,36 @@ def _labels(groups: list[RunGroup]) -> list[Labelled]:
     return result
 
 
-def check_logged(runs: Sequence[RunDirectory], column: str) -> None:
-    """Raise ``TrafficRLError`` where none of the runs has logged ``column``."""
-    known: dict[str, None] = {}
-    for run in runs:
-        for row in run.metrics():
-            if column in row:
-                return
-            known.update(dict.fromkeys(row))
-    names = ", ".join(name for name in known if name not in ("iteration", "sim_steps"))
-    raise TrafficRLError(
-        f"{' and '.join(str(run.path) for run in runs)}: nothing is logged as '{column}' "
-        f"(there are: {names})"
-    )
+def that_log(runs: Sequence[RunDirectory], column: str) -> list[RunDirectory]:
+    """Those of the runs that have logged ``column``; ``TrafficRLError`` if none has."""
+    logged = {
+        run.path: dict.fromkeys(name for row in run.metrics() for name in row) for run in runs
+    }
+    found = [run for run in runs if column in logged[run.path]]
+    if runs and not found:
+        names = dict.fromkeys(name for names in logged.values() for name in names)
+        known = ", ".join(name for name in names if name not in ("iteration", "sim_steps"))
+        raise TrafficRLError(
+            f"{', '.join(map(str, logged))}: nothing is logged as '{column}' (there are: {known})"
+        )
+    return found
 
 
-def draw_curve(axes: Axes, one: Labelled, column: str) -> Any:
-    """The mean as a line, its interval as a band; the handle for a legend."""
+def draw_curve(axes: Axes, one: Labelled, column: str) -> None:
+    """The mean as a line, its interval as a band."""
     style = look(one.place)
     curve = one.curve(column)
     if curve is None:
-        return axes.plot([], [], label=f"{one.label}: none", **style)[0]
+        return
     marked = len(curve.steps) <= 12
     every = max(1, len(curve.steps) // 8)
-    line = axes.plot(
+    axes.plot(
         curve.steps,
         curve.mean,
         label=one.label,
         markevery=1 if marked else (one.place % every, every),
         **style,
-    )[0]
+    )
     axes.fill_between(curve.steps, curve.low, curve.high, color=style["color"], alpha=0.2, lw=0)
     for steps, values in curve.tails:
         axes.plot(steps, values, color=style["color"], lw=0.5)
-    return line

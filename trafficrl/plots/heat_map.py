@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trafficrl.evaluation.transfer import Cell, Matrix
 from trafficrl.plots.style import VALUES, new_figure, picture
 from trafficrl.types import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from trafficrl.evaluation.transfer import Cell, Matrix
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green and blue (ITU-R BT.709)
 MIDDLE = 0.46  # white and black stand out alike from a colour of this brightness

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trafficrl.plots.curves import Curve, Labelled, labelled
-from trafficrl.plots.model_error import ERROR, MEASURE, WHAT, horizons
+from trafficrl.plots.model_error import ERROR, MEASURE, WHAT, that_have_models
 from trafficrl.plots.style import LINES, MARKERS, look, new_figure, picture
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.types import FloatArray
@@ -19,16 +19,19 @@ if TYPE_CHECKING:
 
 MOMENTS = {"first model": 0.0, "half-way": 0.5, "end of training": 1.0}  # shares of training
 
+APART = 0.25  # control intervals, so that bars do not hide each other
+
 
 @picture
 def horizon_error(runs: Sequence[RunDirectory]) -> Figure:
     """Errors by control intervals ahead, when the first model was trained, half-way and at the end.
 
-    Panels as in ``model_error``, bars are 95 % intervals over seeds.
+    Panels and runs as in ``model_error``, bars are 95 % intervals over seeds.
     """
-    ahead = horizons(runs)
-    scenarios = labelled(runs)
-    figure = new_figure(6.8, 0.3 + 2.4 * len(scenarios))
+    having = that_have_models(runs)
+    ahead = list(having)
+    scenarios = labelled(having[ahead[0]])
+    figure = new_figure(7.2, 0.3 + 2.4 * len(scenarios))
     panels = figure.subplots(len(scenarios), 2, squeeze=False, sharex=True)
     for row, (scenario, groups) in zip(panels, scenarios.items(), strict=True):
         for axes, what in zip(row, WHAT, strict=True):
@@ -37,10 +40,11 @@ def horizon_error(runs: Sequence[RunDirectory]) -> Figure:
             axes.set_yscale("log")
             axes.set_title(f"{scenario}: {what}")
             axes.set_xticks(ahead)
-            axes.set_xlabel("control intervals ahead")
             axes.grid(True, which="both")
         row[0].set_ylabel(MEASURE)
         _legend(row[1], groups)
+    for axes in panels[-1]:
+        axes.set_xlabel("control intervals ahead")
     return figure
 
 
@@ -53,7 +57,7 @@ def _draw(axes: Axes, one: Labelled, what: str, ahead: list[int]) -> None:
     for place, share in enumerate(MOMENTS.values()):
         at = np.array([_nearest(curve, share * last) for curve in known.values()])  # (H, 3)
         axes.errorbar(
-            list(known),
+            np.array(list(known)) + APART * (place - 1),
             at[:, 0],
             yerr=np.abs(at[:, 1:] - at[:, :1]).T if len(one.group.seeds) > 1 else None,
             color=look(one.place)["color"],
@@ -84,4 +88,4 @@ def _legend(axes: Axes, groups: list[Labelled]) -> None:
         Line2D([], [], color="black", linestyle=_line(place), marker=MARKERS[place], label=moment)  # type: ignore[arg-type]
         for place, moment in enumerate(MOMENTS)
     ]
-    axes.legend(handles=handles)
+    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))

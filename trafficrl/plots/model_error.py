@@ -19,20 +19,21 @@ WHAT = ("state", "reward")
 MEASURE = "MSE / variance"
 
 
-def horizons(runs: Sequence[RunDirectory]) -> list[int]:
-    """The control intervals ahead at which errors were logged.
+def that_have_models(runs: Sequence[RunDirectory]) -> dict[int, list[RunDirectory]]:
+    """The runs that have logged errors, for each number of control intervals ahead.
 
     Raises ``TrafficRLError`` where there are none.
     """
     pattern = re.compile(ERROR.format(what=WHAT[0], horizon=r"(\d+)"))
-    columns = {column for run in runs for row in run.metrics() for column in row}
-    found = {int(match[1]) for match in map(pattern.fullmatch, columns) if match}
+    found: dict[int, list[RunDirectory]] = {}
+    for run in runs:
+        columns = {column for row in run.metrics() for column in row}
+        for match in filter(None, map(pattern.fullmatch, columns)):
+            found.setdefault(int(match[1]), []).append(run)
     if not found:
         names = ", ".join(str(run.path) for run in runs)
-        raise TrafficRLError(
-            f"{names}: no dynamics model was trained (dmpo trains one, and logs its errors)"
-        )
-    return sorted(found)
+        raise TrafficRLError(f"{names}: no errors of a dynamics model are logged (dmpo trains one)")
+    return dict(sorted(found.items()))
 
 
 @picture
@@ -40,11 +41,12 @@ def model_error(runs: Sequence[RunDirectory]) -> Figure:
     """Errors one control interval ahead: MSE over variance of what is predicted, log scale.
 
     A row for each scenario, states on the left, rewards on the right; on held-out
-    real data, lines and intervals as in ``learning_curves``.
+    real data, lines and intervals as in ``learning_curves``. Runs without a model are left
+    out; ``TrafficRLError`` if none has one.
     """
-    horizon = horizons(runs)[0]
-    scenarios = labelled(runs)
-    figure = new_figure(6.8, 0.3 + 2.4 * len(scenarios))
+    horizon, having = next(iter(that_have_models(runs).items()))
+    scenarios = labelled(having)
+    figure = new_figure(7.2, 0.3 + 2.4 * len(scenarios))
     panels = figure.subplots(len(scenarios), 2, squeeze=False, sharex="row")
     for row, (scenario, groups) in zip(panels, scenarios.items(), strict=True):
         for axes, what in zip(row, WHAT, strict=True):
@@ -53,7 +55,7 @@ def model_error(runs: Sequence[RunDirectory]) -> Figure:
             axes.set_yscale("log")
             axes.set_title(f"{scenario}: {what}")
             axes.grid(True, which="both")
-            count_steps(axes.xaxis)
+            count_steps(axes)
         row[0].set_ylabel(MEASURE)
-        row[1].legend()
+        row[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

@@ -14,7 +14,7 @@ from trafficrl.evaluation.trajectory import Places, Trajectory
 from trafficrl.types import BoolArray, FloatArray, IntArray
 
 SAME_PLACE = 1.0  # m
-LEAST_SHARE = 0.25  # of the most driven link's vehicles, where a route goes on by itself
+LEAST_SHARE = 0.5  # of the most driven link's vehicles, where a route goes on by itself
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,10 @@ class Track:
 def follow_one_course(trajectory: Trajectory) -> bool:
     """Whether positions are of one course, so that a place on an edge always has the same one.
 
-    On streets everybody counts from where he began.
+    On streets everybody counts from where he began. Raises ``TrafficRLError`` on an open
+    road without places, of which it cannot be told.
     """
-    if trajectory.places is None or trajectory.closed:
+    if trajectory.closed:
         return True
     track = Track.of(trajectory)
     offset = trajectory.position - track.lane_position
@@ -109,7 +110,7 @@ def follow_one_course(trajectory: Trajectory) -> bool:
 def most_driven(trajectories: Sequence[Trajectory]) -> tuple[str, ...]:
     """The edges of the most driven link, and where most go on to and come from, no edge twice.
 
-    It ends where less than a quarter of that link's vehicles go on.
+    It ends where less than half of that link's vehicles go on.
     """
     counts = Counter({link: len(gaps) for link, gaps in _links(trajectories).items()})
     if not counts:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from trafficrl.errors import TrafficRLError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 P = ParamSpec("P")
@@ -73,11 +74,15 @@ def in_style() -> Any:
     return style.context(["default", SETTINGS])
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that makes room for its labels itself."""
-    from matplotlib.figure import Figure
+def new_figure(width: float, height: float, wspace: float = 0.02) -> Figure:
+    """An empty figure, in inches, that makes room for its labels itself.
 
-    return Figure(figsize=(width, height), layout="constrained")
+    ``wspace`` is the room between panels, as a share of their width.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(wspace=wspace))
 
 
 def look(place: int) -> dict[str, Any]:
@@ -89,12 +94,17 @@ def look(place: int) -> dict[str, Any]:
     }
 
 
-def count_steps(axis: Any) -> None:
-    """Labels an axis of simulation steps 0, 50k, 1M."""
-    from matplotlib.ticker import EngFormatter
+def count_steps(axes: Axes) -> None:
+    """Has simulation steps along x."""
+    axes.xaxis.set_major_formatter(short_number)
+    axes.set_xlabel("simulation steps")
 
-    axis.set_major_formatter(EngFormatter(sep=""))
-    axis.set_label_text("simulation steps")
+
+def short_number(value: float, place: float = 0.0) -> str:
+    """A tick's label, wherever its ``place`` on the axis: 500, 50k, -1.5M."""
+    sizes = ((1e6, "M"), (1e3, "k"))
+    size, letter = next((one for one in sizes if abs(value) >= one[0]), (1.0, ""))
+    return f"{round(value / size, 9):g}{letter}".replace("-", "\N{MINUS SIGN}")
 
 
 def set_title(figure: Figure, text: str) -> None:

@@ -53,7 +53,7 @@ def time_space(
     route = route or find_route(trajectories)
     columns = min(len(trajectories), PANELS_A_ROW)
     rows = -(-len(trajectories) // columns)
-    figure = new_figure(1.3 + 2.7 * columns, 0.5 + 2.6 * rows)
+    figure = new_figure(1.3 + 2.7 * columns, 0.5 + 2.6 * rows, wspace=0.05)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     fastest = max((_largest(one.speed) for one in trajectories), default=0.0)
     limits = 0.0, fastest or 1.0
@@ -72,6 +72,8 @@ def time_space(
         axes.set_ylabel(f"{what} (m)")
     bar = figure.colorbar(drawn[0], ax=panels.tolist(), aspect=30, pad=0.02)
     bar.set_label("speed (m/s)")
+    if any(map(_is_mixed, trajectories)):
+        _explain_widths(figure)
     return figure
 
 
@@ -100,7 +102,7 @@ def _draw(
     position = trajectory.position if route is None else route.positions(trajectory)
     lines, speed, column = segments(trajectory, position)
     learning = np.isin(column, trajectory.agents)
-    mixed = 0 < len(trajectory.agents) < len(trajectory.vehicles)
+    mixed = _is_mixed(trajectory)
     order = np.argsort(learning, kind="stable")  # learning vehicles on top
     collection = LineCollection(
         lines[order],  # type: ignore[arg-type]
@@ -120,6 +122,19 @@ def _draw(
     else:
         axes.autoscale_view(scalex=False)
     return collection
+
+
+def _is_mixed(trajectory: Trajectory) -> bool:
+    """Whether there are learning vehicles and others."""
+    return 0 < len(trajectory.agents) < len(trajectory.vehicles)
+
+
+def _explain_widths(figure: Figure) -> None:
+    from matplotlib.lines import Line2D
+
+    entries = {"learning vehicles": THICK, "others": THIN}
+    handles = [Line2D([], [], color="black", lw=lw, label=name) for name, lw in entries.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
 def _mark_collisions(axes: Axes, trajectory: Trajectory, position: FloatArray) -> None:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trafficrl.errors import TrafficRLError
-from trafficrl.evaluation.snapshot import Snapshot
 from trafficrl.plots.style import CATEGORIES, GREY, new_figure, picture
-from trafficrl.simulation.geometry import LaneShape
 from trafficrl.types import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from trafficrl.evaluation.snapshot import Snapshot
+    from trafficrl.simulation.geometry import LaneShape
 
 WIDTH = 5.0  # inches
 MARGIN = 12.0  # m around what is shown
@@ -60,7 +61,7 @@ def vehicle_graph(snapshot: Snapshot, vehicle: str | None = None, hops: int = 2)
     axes.set_aspect("equal")
     axes.set_axis_off()
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=5)
+    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=3)
     _scale_bar(axes, box)
     return figure
 

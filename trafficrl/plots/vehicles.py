@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trafficrl.errors import TrafficRLError
-from trafficrl.evaluation.trajectory import Trajectory
 from trafficrl.plots.style import CATEGORIES, GREY, LINES, VALUES, new_figure, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from trafficrl.evaluation.trajectory import Trajectory
 
 NAMED = 6  # vehicles of a kind that get a name each; more than these are one entry
 PANELS = {
@@ -112,4 +113,4 @@ def _legend(
         bar.set_ticks(ends, labels=[names[learners[end]] for end in ends])
         bar.set_label(f"{len(learners)} controlled vehicles", labelpad=-10)
     if entries:
-        figure.legend(handles=entries, loc="outside upper center", ncols=min(len(entries), 7))
+        figure.legend(handles=entries, loc="outside lower center", ncols=min(len(entries), 7))
