@@ -72,15 +72,20 @@ def test_more_panels_than_a_row_holds_begin_another(laps: Trajectory) -> None:
     assert [axes.get_xlabel() for axes in shown] == ["", "time (s)", "time (s)", "time (s)"]
 
 
-def test_learning_vehicles_are_thicker_where_there_are_others(
+def test_the_fewer_of_learning_and_other_vehicles_are_thicker(
     laps: Trajectory, drive: Drive
 ) -> None:
     (alike,) = collections(time_space([laps], ["all learn"]))
     assert set(alike.get_linewidths()) == {THIN}
-    mixed = drive("catchup", steps=20)
-    (some,) = collections(time_space([mixed], ["a lead and eight"]))
-    widths = np.array(some.get_linewidths())
-    assert (widths == THICK).sum() == 8 * 19 and (widths == THIN).sum() == 19
+    for scenario, thick, thin, who in (
+        ("catchup", 1, 8, "other vehicles"),
+        ("ring_mixed", 1, 21, "learning vehicles"),
+    ):
+        figure = time_space([drive(scenario, "warmup=null", steps=20)], ["mixed"])
+        (some,) = collections(figure)
+        widths = np.array(some.get_linewidths())
+        assert (widths == THICK).sum() == thick * 19 and (widths == THIN).sum() == thin * 19
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == [who]
 
 
 def test_a_collision_is_a_cross_where_it_began(laps: Trajectory) -> None:

@@ -58,3 +58,9 @@ def test_a_slot_that_another_vehicle_takes_begins_a_new_line(merge: Trajectory) 
     used = merge.present.any(axis=0)
     there = merge.present & ~merge.entered
     np.testing.assert_array_equal(np.isfinite(drawn), there[:, used])
+
+
+def test_rounding_errors_fill_no_panel(drive: Drive) -> None:
+    figure = vehicle_series(drive("ring_free", name="constant:0", steps=20))
+    low, high = figure.axes[2].get_ylim()
+    assert high - low >= 0.1

@@ -12,7 +12,7 @@ from trafficrl.errors import TrafficRLError
 from trafficrl.evaluation.trajectory import Trajectory
 from trafficrl.plots.routes import Route, follow_one_course, measure_route, most_driven
 from trafficrl.plots.style import CATEGORIES, VALUES, new_figure, picture
-from trafficrl.types import FloatArray
+from trafficrl.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +45,8 @@ def time_space(
     """Position over time, one line a vehicle, coloured by speed; a panel for each trajectory.
 
     Positions are those along the course, or along ``route`` (``find_route``); where
-    there is neither, the route that is driven most. Learning vehicles are thicker
-    where there are others as well; crosses are collisions.
+    there is neither, the route that is driven most. Where some vehicles learn and some do
+    not, the fewer are thicker; crosses are collisions.
     """
     if not trajectories:
         raise TrafficRLError("no trajectory to draw")
@@ -72,14 +72,13 @@ def time_space(
         axes.set_ylabel(f"{what} (m)")
     bar = figure.colorbar(drawn[0], ax=panels.tolist(), aspect=30, pad=0.02)
     bar.set_label("speed (m/s)")
-    if any(map(_is_mixed, trajectories)):
-        _explain_widths(figure)
+    _explain_widths(figure, trajectories)
     return figure
 
 
 def segments(
     trajectory: Trajectory, position: FloatArray
-) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+) -> tuple[FloatArray, FloatArray, IntArray]:
     """Lines from step to step, ends (S, 2, 2) in s and m, with speeds (S,) and columns (S,).
 
     None where a vehicle is not there, has just entered, or goes elsewhere than it drove.
@@ -101,14 +100,13 @@ def _draw(
 
     position = trajectory.position if route is None else route.positions(trajectory)
     lines, speed, column = segments(trajectory, position)
-    learning = np.isin(column, trajectory.agents)
-    mixed = _is_mixed(trajectory)
-    order = np.argsort(learning, kind="stable")  # learning vehicles on top
+    few = np.isin(column, _the_fewer(trajectory)[1])
+    order = np.argsort(few, kind="stable")  # the thick ones on top
     collection = LineCollection(
         lines[order],  # type: ignore[arg-type]
         array=speed[order],
         cmap=VALUES,
-        linewidths=np.where(learning[order] & mixed, THICK, THIN),
+        linewidths=np.where(few[order], THICK, THIN),
         capstyle="round",
         rasterized=True,  # tens of thousands of lines; all else stays as it is in PDF and SVG
     )
@@ -124,17 +122,21 @@ def _draw(
     return collection
 
 
-def _is_mixed(trajectory: Trajectory) -> bool:
-    """Whether there are learning vehicles and others."""
-    return 0 < len(trajectory.agents) < len(trajectory.vehicles)
+def _the_fewer(trajectory: Trajectory) -> tuple[str, IntArray]:
+    """Learning vehicles or the others, whichever are fewer: their name and their columns."""
+    others = np.setdiff1d(np.arange(len(trajectory.vehicles)), trajectory.agents)
+    if len(trajectory.agents) <= len(others):
+        return "learning vehicles", trajectory.agents
+    return "other vehicles", others
 
 
-def _explain_widths(figure: Figure) -> None:
+def _explain_widths(figure: Figure, trajectories: Sequence[Trajectory]) -> None:
     from matplotlib.lines import Line2D
 
-    entries = {"learning vehicles": THICK, "others": THIN}
-    handles = [Line2D([], [], color="black", lw=lw, label=name) for name, lw in entries.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    names = dict.fromkeys(name for name, few in map(_the_fewer, trajectories) if len(few))
+    if names:
+        handles = [Line2D([], [], color="black", lw=THICK, label=" or ".join(names))]
+        figure.legend(handles=handles, loc="outside lower center")
 
 
 def _mark_collisions(axes: Axes, trajectory: Trajectory, position: FloatArray) -> None:
@@ -152,7 +154,7 @@ def _mark_collisions(axes: Axes, trajectory: Trajectory, position: FloatArray) -
             label="collision",
             clip_on=False,
         )
-        axes.legend(loc="upper left")
+        axes.legend(loc="upper left", frameon=True, framealpha=0.8, edgecolor="none")
 
 
 def _shown(route: Route) -> str:

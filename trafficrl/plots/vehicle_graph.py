@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trafficrl.simulation.geometry import LaneShape
 
 WIDTH = 5.0  # inches
-MARGIN = 12.0  # m around what is shown
+MARGIN = 12.0, 0.05  # around what is shown: m, and share of its extent, whichever is more
 CLOSE_UP = 1 / 3  # of the road's extent, below which only where vehicles are is shown
 BEND = 0.25  # of links, so that on a straight road they do not hide each other
 ROAD = "0.88"
@@ -85,7 +85,8 @@ def _view(snapshot: Snapshot) -> tuple[float, float, float, float]:
     road = np.concatenate([lane.points for lane in snapshot.lanes])
     cars = snapshot.xy[np.isfinite(snapshot.xy[:, 0])]
     shown = cars if np.ptp(cars, axis=0).max() < CLOSE_UP * np.ptp(road, axis=0).max() else road
-    low, high = shown.min(axis=0) - MARGIN, shown.max(axis=0) + MARGIN
+    margin = max(MARGIN[0], MARGIN[1] * float(np.ptp(shown, axis=0).max()))
+    low, high = shown.min(axis=0) - margin, shown.max(axis=0) + margin
     return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trafficrl.evaluation.trajectory import Trajectory
 
 NAMED = 6  # vehicles of a kind that get a name each; more than these are one entry
+LEAST_RANGE = 0.1  # m/s, m or m/s2
 PANELS = {
     "speed": "speed (m/s)",
     "headway": "headway (m)",
@@ -46,11 +47,19 @@ def vehicle_series(trajectory: Trajectory, vehicles: Sequence[str] | None = None
             axes.plot(trajectory.times, values[:, column], **styles[column])
         axes.set_ylabel(label)
         axes.grid(True)
-        axes.margins(x=0.0)
+        _widen(axes)
     panels[-1].set_xlabel("time (s)")
     panels[-1].set_xlim(0.0, trajectory.times[-1])
     _legend(figure, panels, trajectory, others, learners, styles)
     return figure
+
+
+def _widen(axes: Axes) -> None:
+    """Rounding errors of what does not change fill no panel."""
+    low, high = axes.get_ylim()
+    if high - low < LEAST_RANGE:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - LEAST_RANGE / 2, middle + LEAST_RANGE / 2)
 
 
 def _columns(trajectory: Trajectory, vehicles: Sequence[str] | None) -> Any:
