@@ -44,7 +44,7 @@ SHORT = {
     ],
     "plot time-space": ["--set", "episode.steps=200", "--set", "warmup=null"],
     "plot vehicles": ["--set", "episode.steps=200", "--set", "warmup=null"],
-    "plot graph": ["--set", "warmup=null"],
+    "plot graph": ["--set", "episode.steps=200", "--set", "warmup=null"],
 }
 
 

@@ -28,7 +28,7 @@ def heat_map(matrix: Matrix) -> Figure:
     """
     shares = _shares(matrix)
     n, m = shares.shape
-    figure = new_figure(3.5 + 1.1 * m, 1.8 + 0.55 * n)
+    figure = new_figure(2.6 + 0.8 * m, 1.4 + 0.4 * n)
     axes = figure.add_subplot()
     low, high = np.nanmin(shares, initial=0.0), np.nanmax(shares, initial=0.0)
     high = high if high > low else low + 1.0
