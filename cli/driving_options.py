@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .evaluation_options import assign_option, checkpoint_option, seed_option, set_option
+from .evaluation_options import (
+    assign_option,
+    checkpoint_option,
+    episode_option,
+    seed_option,
+    set_option,
+)
 from .network_options import NetworkChoice, network_options
 
 if TYPE_CHECKING:
@@ -24,13 +30,7 @@ _OPTIONS = (
     click.option("--scenario", metavar="S", help="Scenario to drive in  [default: the runs' own]"),
     network_options,
     seed_option,
-    click.option(
-        "--episode",
-        type=click.IntRange(0),
-        default=0,
-        show_default=True,
-        help="Which one of that seed, as `trafficrl evaluate` counts them",
-    ),
+    episode_option,
     checkpoint_option,
     assign_option,
     set_option,

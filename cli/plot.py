@@ -186,7 +186,9 @@ def _episodes(
     if bool(runs) == bool(files):
         raise click.UsageError("give either runs and controllers, or --trajectories")
     if files:
-        return [read_trajectory(file, driving.episode) for file in files], [*map(str, files)], ""
+        names = [file.name for file in files]
+        labels = [one.name if names.count(one.name) == 1 else str(one) for one in files]
+        return [read_trajectory(file, driving.episode) for file in files], labels, ""
     drives = driving.drives(runs)
     title = f"{drives[0].config.name}, episode {driving.episode} of seed {driving.seed}"
     return [driving.trajectory(one) for one in drives], [one.label for one in drives], title

@@ -8,9 +8,9 @@ from trafficrl.config import ScenarioConfig
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import TrafficRLError
 from trafficrl.evaluation.driver import Driver
+from trafficrl.evaluation.evaluate import begin_episode
 from trafficrl.graph import VehicleGraph
 from trafficrl.simulation.geometry import LaneShape, lane_shapes
-from trafficrl.training.seeding import numpy_stream
 from trafficrl.types import FloatArray
 
 
@@ -35,9 +35,7 @@ def take_snapshot(
     env = ArrayEnv(config, replicas=1)
     try:
         driver.prepare(env)
-        rng = numpy_stream("evaluation", seed, episode)
-        obs = env.reset(rng)
-        driver.begin(env, rng)
+        obs = begin_episode(driver, env, seed=seed, episode=episode)
         step_length = config.simulation.step_s
         while env.steps * step_length < time - step_length / 2:
             if env.done:
