@@ -31,6 +31,7 @@ COMMANDS = {
     "compare": Lazy("compare:compare", "Compare runs and controllers, with intervals."),
     "transfer": Lazy("transfer:transfer", "Drive runs in scenarios that they were not trained on."),
     "render": Lazy("render:render", "Watch an episode in sumo-gui, or make a video of it."),
+    "plot": Lazy("plot:plot", "Draw time-space diagrams, learning curves and other pictures."),
     "scenarios": Lazy("scenarios:scenarios", "List, show and describe scenarios."),
     "doctor": Lazy("doctor:doctor", "Check that this machine has what trafficrl needs."),
 }

@@ -24,7 +24,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # As shown, but short: the figures are not what is tested here.
 SHORT = {
     "train": [
-        *("--total-steps", "120", "--set", "episode.steps=60", "--set", "warmup=null"),
+        # Enough to hold out what the errors of a model are measured on.
+        *("--total-steps", "300", "--set", "episode.steps=60", "--set", "warmup=null"),
         *("--set", "algorithms.dmpo.branches=4", "--set", "algorithms.dmpo.inner_iterations=1"),
         *("--set", "algorithms.dmpo.model.max_updates=2"),
     ],
@@ -41,6 +42,9 @@ SHORT = {
         "--set",
         "warmup=null",
     ],
+    "plot time-space": ["--set", "episode.steps=200", "--set", "warmup=null"],
+    "plot vehicles": ["--set", "episode.steps=200", "--set", "warmup=null"],
+    "plot graph": ["--set", "episode.steps=200", "--set", "warmup=null"],
 }
 
 
@@ -89,18 +93,24 @@ def shown_commands() -> list[str]:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the checkout's scenarios and the runs that the pages speak of."""
     folder = tmp_path_factory.mktemp("reader")
-    for name in ("scenarios", "sumo_configs", "docs"):
+    for name in ("scenarios", "sumo_configs", "docs", "results"):
         (folder / name).symlink_to(ROOT / name)
     run(["train", "ring", "--output", "runs/ring/dmpo-0"], folder)
     run(["train", "catchup", "--output", "runs/catchup-0"], folder)
     for name in ("ring-0", "ring_local"):
         shutil.copytree(folder / "runs/ring/dmpo-0", folder / "runs" / name)
+    run(["evaluate", "idm", "--scenario", "ring", "--trajectories", "ring.csv"], folder)
     return folder
+
+
+def short(arguments: list[str]) -> list[str]:
+    """What is added to a command, or to a subcommand of it."""
+    return SHORT.get(arguments[0], SHORT.get(" ".join(arguments[:2]), []))
 
 
 def run(arguments: list[str], folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "trafficrl", *arguments, *SHORT.get(arguments[0], [])],
+        [sys.executable, "-m", "trafficrl", *arguments, *short(arguments)],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -127,7 +137,7 @@ def test_a_shown_command_runs(command: str, workplace: Path) -> None:
         pytest.skip("an interrupted run is needed; tests/training resumes one")
     if arguments[0] == "render" and shutil.which("Xvfb") is None:
         pytest.skip("Xvfb is not installed (apt-get install xvfb)")
-    if "--output" in arguments:
+    if arguments[0] == "train" and "--output" in arguments:
         arguments[arguments.index("--output") + 1] += "-again"
     run(arguments, workplace)
 

@@ -186,3 +186,15 @@ def test_what_is_not_defined_is_null_in_json() -> None:
 def test_a_mean_is_over_the_episodes_in_which_it_is_defined() -> None:
     table = summarize([figures(ttc_min_s=2.0), figures(), figures(ttc_min_s=4.0)])
     assert table["ttc_min_s"] == (3.0, 2.0, 4.0)
+
+
+@pytest.mark.parametrize("scenario", ["ring", "catchup"])
+def test_an_episode_can_be_driven_without_those_before_it(scenario: str) -> None:
+    config = load_scenario(scenario, ["episode.steps=20"])
+    driver, found = make_driver("idm:noise=0.2")[0], []
+    run_episodes(driver, config, episodes=3, seed=4, on_episode=found.append)
+    run_episodes(driver, config, episodes=1, seed=4, first=2, on_episode=found.append)
+    *_, third, alone = found
+    assert alone.episode == third.episode == 2
+    np.testing.assert_array_equal(alone.position, third.position)
+    assert (alone.position != found[0].position).any()

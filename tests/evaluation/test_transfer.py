@@ -19,9 +19,9 @@ from trafficrl.evaluation import transfer as module
 from trafficrl.evaluation.carry import scenario_to_drive
 from trafficrl.evaluation.drivers import make_driver
 from trafficrl.evaluation.evaluate import report, run_episodes
-from trafficrl.evaluation.heat_map import heat_map
 from trafficrl.evaluation.transfer import Cell, Matrix, transfer
-from trafficrl.evaluation.transfer_files import as_markdown, as_text, matrix_files
+from trafficrl.evaluation.transfer_files import as_markdown, as_text, matrix_files, read_matrix
+from trafficrl.plots import heat_map
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Trainer
 
@@ -201,6 +201,35 @@ def test_files_hold_every_cell(matrix: Matrix, tmp_path: Path) -> None:
         assert row["controller"] == cell.controller
         assert row["value"] == ("" if cell.value is None else str(cell.value))
     assert text.read_text() == as_markdown(matrix)
+
+
+def test_the_matrix_can_be_read_again(matrix: Matrix, tmp_path: Path) -> None:
+    with matrix_files(tmp_path) as write:
+        write(matrix)
+    assert read_matrix(tmp_path) == read_matrix(tmp_path / "transfer.json") == matrix
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, r"transfer\.json: cannot be read \(No such file"),
+        ("{", "not what `trafficrl transfer` writes"),
+        ("[]", "not what"),
+        ('{"cells": []}', r"\('metric'\)"),
+        ('{"cells": [{"colour": 1}]}', "colour"),
+        (
+            '{"metric": "m", "episodes": 1, "seed": 0, "trained_on": {"idm": null}, '
+            '"scenarios": ["ring"], "cells": []}',
+            "cells are missing",
+        ),
+    ],
+)
+def test_what_is_no_matrix_is_refused(tmp_path: Path, content: str | None, reason: str) -> None:
+    if content is not None:
+        (tmp_path / "transfer.json").write_text(content)
+    with pytest.raises(TrafficRLError, match=reason) as caught:
+        read_matrix(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 # Picture --------------------------------------------------------------------------------

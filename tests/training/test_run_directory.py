@@ -155,3 +155,34 @@ def test_a_folder_of_runs_stands_for_its_newest(tmp_path: Path) -> None:
         run = create(tmp_path / name)
         os.utime(run.scenario_file, (index, index))
     assert RunDirectory.open(tmp_path).path == tmp_path / "a"
+
+
+def test_metrics_are_read_as_they_were_logged(tmp_path: Path) -> None:
+    run = create(tmp_path / "run")
+    rows = [{"iteration": i, "sim_steps": 10 * i, "kl": float(i)} for i in (1, 2)]
+    for row in rows:
+        run.log_metrics(row)
+    with open(run.metrics_file, "a") as file:
+        file.write('{"iteration": 3, "sim_')  # another process is writing it
+    assert run.metrics() == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "nothing has been logged yet"),
+        ("", "nothing has been logged yet"),
+        ("{not json}\n", "not readable"),
+        ("[1]\n", "a line of it is damaged"),
+        ('{"kl": 1.0}\n', "a line of it is damaged"),
+    ],
+)
+def test_metrics_that_cannot_be_read_are_refused(
+    tmp_path: Path, content: str | None, reason: str
+) -> None:
+    run = create(tmp_path / "run")
+    if content is not None:
+        run.metrics_file.write_text(content)
+    with pytest.raises(CheckpointError, match=reason) as caught:
+        run.metrics()
+    assert str(caught.value).startswith(str(run.metrics_file))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from trafficrl.config.arrangement import group_of_place
 from trafficrl.config.scenario import ScenarioConfig
 from trafficrl.controllers import Controller, make_controller
 from trafficrl.errors import SimulationError
+from trafficrl.simulation.course import BuiltNetwork
 from trafficrl.simulation.sumo import SumoSimulation
 from trafficrl.simulation.sumo_warnings import Context, Tally
 from trafficrl.simulation.view import View
@@ -39,6 +41,7 @@ class World:
     ``agents`` (N,) are the columns, among the M vehicles, of the learning ones.
     """
 
+    _network: BuiltNetwork
     # Where a course crosses itself: m along it at the first pass and at the second.
     crossings: tuple[tuple[float, float], ...] = ()
 
@@ -132,6 +135,11 @@ class World:
     def freeze(self, replicas: BoolArray) -> None:
         """Hold the states of these replicas (B,) as they are until the next reset."""
         self._frozen |= replicas
+
+    @property
+    def net_file(self) -> Path:
+        """SUMO's file of the network that vehicles drive in now."""
+        return self._network.net_file
 
     def coordinates(self) -> FloatArray:
         """x and y of all front bumpers, (B, M, 2) in m; NaN of who is not there."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 
-from trafficrl.config import ScenarioConfig, dump_scenario, load_scenario
+from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.errors import TrafficRLError
 from trafficrl.evaluation.carry import carry, check_overrides, task
 from trafficrl.evaluation.driver import Driver
 from trafficrl.evaluation.drivers import make_driver
 from trafficrl.evaluation.evaluate import Figures, run_episodes
+from trafficrl.evaluation.groups import RunGroup, expand, kind, make_group
 from trafficrl.evaluation.metrics import METRICS
 from trafficrl.evaluation.statistics import (
     Estimate,
@@ -99,11 +98,11 @@ def find_contenders(
     Runs whose scenarios differ in ``training.seed`` alone become one contender;
     of two with the same seed too, the older one is left out.
     """
-    named = [one for text in texts for one in _expand(text)]
-    groups: dict[str, list[tuple[RunDirectory, Driver, ScenarioConfig]]] = {}
+    groups: dict[str, list[RunDirectory]] = {}
+    drivers: dict[Path, Driver] = {}  # of runs
     contenders: dict[str, Contender | None] = {}  # in order; None for groups of runs
     seen: set[str | Path] = set()
-    for text in named:
+    for text in (one for pattern in texts for one in expand(pattern)):
         driver, trained_on = make_driver(text, checkpoint)
         run = None if trained_on is None else RunDirectory.open(Path(text))
         who = text if run is None else run.path.resolve()
@@ -113,11 +112,14 @@ def find_contenders(
         if run is None or trained_on is None:
             contenders[text] = Contender(text, [driver])
             continue
-        kind = dump_scenario(load_scenario(trained_on, ["training.seed=0"]))
-        contenders.setdefault(kind, None)
-        groups.setdefault(kind, []).append((run, driver, trained_on))
+        drivers[run.path] = driver
+        contenders.setdefault(kind(trained_on), None)
+        groups.setdefault(kind(trained_on), []).append(run)
     notes: list[str] = []
-    found = [one or _group(groups[key], notes) for key, one in contenders.items()]
+    found = [
+        one or _contender(make_group(groups[key], notes), drivers)
+        for key, one in contenders.items()
+    ]
     _make_names_unique(found)
     return found, notes
 
@@ -201,35 +203,14 @@ def _evaluate(
     )
 
 
-def _expand(text: str) -> list[str]:
-    if not glob.has_magic(text) or Path(text).exists():
-        return [text]
-    found = sorted(glob.glob(text))
-    if not found:
-        raise TrafficRLError(f"{text}: nothing there matches")
-    return found
-
-
-def _group(runs: list[tuple[RunDirectory, Driver, ScenarioConfig]], notes: list[str]) -> Contender:
-    """One contender of runs that differ in their seed alone, in the order of seeds."""
-    newest: dict[int, tuple[RunDirectory, Driver, ScenarioConfig]] = {}
-    for run in sorted(runs, key=lambda one: one[0].made_at):
-        seed = run[2].training.seed
-        if seed in newest:
-            left, kept = newest[seed][0].path, run[0].path
-            notes.append(f"{left} is left out: {kept} is of the same scenario and training seed")
-        newest[seed] = run
-    seeds = sorted(newest)
-    paths = [str(newest[seed][0].path) for seed in seeds]
-    name = paths[0] if len(paths) == 1 else _pattern(paths)
-    trained_on = newest[seeds[0]][2]
-    return Contender(name, [newest[seed][1] for seed in seeds], seeds, paths, trained_on)
-
-
-def _pattern(paths: Sequence[str]) -> str:
-    """The characters that all paths begin with, and a star: ``runs/ring/dmpo-*``."""
-    alike = (len(set(characters)) == 1 for characters in zip(*paths, strict=False))
-    return f"{paths[0][: len(list(takewhile(bool, alike)))]}*"
+def _contender(group: RunGroup, drivers: dict[Path, Driver]) -> Contender:
+    return Contender(
+        group.name,
+        [drivers[run.path] for run in group.runs],
+        group.seeds,
+        [str(run.path) for run in group.runs],
+        group.trained_on,
+    )
 
 
 def _make_names_unique(contenders: Sequence[Contender]) -> None:

@@ -41,6 +41,7 @@ def run_episodes(
     """
     env = ArrayEnv(config, replicas=1)
     recorder = TrajectoryRecorder(env, places=places)
+    recorder.episodes = first
     figures: list[Figures] = []
     try:
         driver.prepare(env)

@@ -10,11 +10,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from trafficrl.errors import TrafficRLError
 from trafficrl.evaluation.files import make_directory, output_file
-from trafficrl.evaluation.heat_map import heat_map, require_matplotlib
 from trafficrl.evaluation.metrics import METRICS
 from trafficrl.evaluation.sections import Section
 from trafficrl.evaluation.transfer import Cell, Matrix
+from trafficrl.plots.files import picture_files
+from trafficrl.plots.heat_map import heat_map
+from trafficrl.plots.style import require_matplotlib
 
 
 def section(matrix: Matrix) -> Section:
@@ -74,6 +77,7 @@ def as_csv(matrix: Matrix) -> str:
 
 TEXTS: dict[str, Callable[[Matrix], str]] = {"csv": as_csv, "json": as_json, "md": as_markdown}
 PICTURES = ("png", "svg")
+STEM = "transfer"
 
 
 @contextmanager
@@ -85,19 +89,47 @@ def matrix_files(directory: Path) -> Iterator[Callable[[Matrix], list[Path]]]:
     """
     require_matplotlib()
     make_directory(directory)
-    paths = {ending: directory / f"transfer.{ending}" for ending in (*TEXTS, *PICTURES)}
+    texts = {ending: directory / f"{STEM}.{ending}" for ending in TEXTS}
+    pictures = [directory / f"{STEM}.{ending}" for ending in PICTURES]
     with ExitStack() as files:
-        streams = {
-            ending: files.enter_context(output_file(path, binary=ending in PICTURES))
-            for ending, path in paths.items()
-        }
+        streams = {ending: files.enter_context(output_file(path)) for ending, path in texts.items()}
+        write_picture = files.enter_context(picture_files(pictures))
 
         def write(matrix: Matrix) -> list[Path]:
             for ending, render in TEXTS.items():
                 streams[ending].write(render(matrix))
-            figure = heat_map(matrix)
-            for ending in PICTURES:
-                figure.savefig(streams[ending], format=ending, dpi=200)
-            return list(paths.values())
+            write_picture(heat_map(matrix))
+            return [*texts.values(), *pictures]
 
         yield write
+
+
+def read_matrix(path: Path) -> Matrix:
+    """The matrix that ``matrix_files`` wrote to a directory, or the JSON file in it.
+
+    Raises ``TrafficRLError`` where there is none.
+    """
+    file = path / f"{STEM}.json" if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        cells = [Cell(**cell) for cell in content["cells"]]
+        matrix = Matrix(
+            metric=content["metric"],
+            episodes=content["episodes"],
+            seed=content["seed"],
+            trained_on=content["trained_on"],
+            scenarios=tuple(content["scenarios"]),
+            cells={(cell.controller, cell.scenario): cell for cell in cells},
+        )
+        missing = {(row, place) for row in matrix.controllers for place in matrix.scenarios}
+        if not matrix.cells or not missing <= matrix.cells.keys():
+            raise ValueError("cells are missing")
+    except OSError as error:
+        raise TrafficRLError(
+            f"{file}: cannot be read ({error.strerror}; `trafficrl transfer ... --output DIR` "
+            "writes it)"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise TrafficRLError(f"{file}: not what `trafficrl transfer` writes ({reason})") from None
+    return matrix

@@ -140,6 +140,24 @@ class RunDirectory:
         """Append a line to ``metrics.jsonl``."""
         append(self.metrics_file, json.dumps(row) + "\n")
 
+    def metrics(self) -> list[dict[str, float]]:
+        """The lines of ``metrics.jsonl``, but for one that is still being written.
+
+        Raises ``CheckpointError`` where there are none, or they are damaged.
+        """
+        try:
+            with open(self.metrics_file, encoding="utf-8") as stream:
+                rows = [json.loads(line) for line in stream if line.endswith("\n")]
+        except FileNotFoundError:
+            rows = []
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.metrics_file}: not readable ({error})") from None
+        if not all(isinstance(row, dict) and "sim_steps" in row for row in rows):
+            raise CheckpointError(f"{self.metrics_file}: a line of it is damaged")
+        if not rows:
+            raise CheckpointError(f"{self.metrics_file}: nothing has been logged yet")
+        return rows
+
     def log_timing(self, row: Row) -> None:
         """Append a line to ``timing.jsonl``."""
         append(self.timing_file, json.dumps(row) + "\n")

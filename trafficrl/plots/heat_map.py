@@ -1,4 +1,4 @@
-"""The transfer matrix as a picture. Needs matplotlib (the extra 'plot')."""
+"""The transfer matrix as a picture."""
 
 from __future__ import annotations
 
@@ -6,46 +6,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trafficrl.errors import TrafficRLError
-from trafficrl.evaluation.transfer import Cell, Matrix
+from trafficrl.plots.style import VALUES, new_figure, picture
 from trafficrl.types import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from trafficrl.evaluation.transfer import Cell, Matrix
+
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green and blue (ITU-R BT.709)
 MIDDLE = 0.46  # white and black stand out alike from a colour of this brightness
-COLOURS = "cividis"  # even in brightness, for the colour-blind and for print (Nunez et al., 2018)
 
 
-def require_matplotlib() -> None:
-    """Raise ``TrafficRLError`` where there is none."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise TrafficRLError(
-            "the heat map needs matplotlib, which is not installed (pip install 'trafficrl[plot]')"
-        ) from None
-
-
+@picture
 def heat_map(matrix: Matrix) -> Figure:
     """A matplotlib figure: values in their cells, hatched where there is none.
 
     A frame marks who drives where it was trained. A colour says how large a value is
     beside the largest of its column, as scenarios differ by more than controllers do.
     """
-    require_matplotlib()
-    from matplotlib.figure import Figure
-
     shares = _shares(matrix)
     n, m = shares.shape
-    figure = Figure(figsize=(3.5 + 1.1 * m, 1.8 + 0.55 * n), layout="constrained")
+    figure = new_figure(2.6 + 0.8 * m, 1.4 + 0.4 * n)
     axes = figure.add_subplot()
     low, high = np.nanmin(shares, initial=0.0), np.nanmax(shares, initial=0.0)
     high = high if high > low else low + 1.0
     image = axes.imshow(
-        np.ma.masked_invalid(shares), cmap=COLOURS, vmin=low, vmax=high, aspect="auto"
+        np.ma.masked_invalid(shares), cmap=VALUES, vmin=low, vmax=high, aspect="auto"
     )
     for row, controller in enumerate(matrix.controllers):
         for column, scenario in enumerate(matrix.scenarios):
@@ -55,7 +43,7 @@ def heat_map(matrix: Matrix) -> Figure:
     axes.set_yticks(range(n), matrix.controllers)
     axes.tick_params(length=0)
     axes.set_xlabel("driven in")
-    axes.set_title(f"{matrix.metric}, mean of {matrix.episodes} episodes", fontsize="medium")
+    axes.set_title(f"{matrix.metric}, mean of {matrix.episodes} episodes")
     figure.colorbar(image, ax=axes).set_label("value over the largest of its column")
     return figure
 
@@ -73,7 +61,7 @@ def _draw(axes: Axes, row: int, column: int, cell: Cell, ink: str) -> None:
     text = f"{cell.value:.4g}"
     if cell.collisions:
         text += f"\n{cell.collisions:.3g} collided"
-    axes.text(column, row, text, ha="center", va="center", color=ink, fontsize="small")
+    axes.text(column, row, text, ha="center", va="center", color=ink)
     if cell.own:
         corner = column - 0.46, row - 0.46
         axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=ink, lw=1.5))
