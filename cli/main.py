@@ -32,6 +32,7 @@ COMMANDS = {
     "transfer": Lazy("transfer:transfer", "Drive runs in scenarios that they were not trained on."),
     "render": Lazy("render:render", "Watch an episode in sumo-gui, or make a video of it."),
     "plot": Lazy("plot:plot", "Draw time-space diagrams, learning curves and other pictures."),
+    "report": Lazy("report:report", "Write one page on runs, with tables, pictures and a clip."),
     "scenarios": Lazy("scenarios:scenarios", "List, show and describe scenarios."),
     "doctor": Lazy("doctor:doctor", "Check that this machine has what trafficrl needs."),
 }
