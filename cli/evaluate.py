@@ -56,7 +56,7 @@ def evaluate(
     from trafficrl.training.run_directory import RunDirectory
 
     driver, trained_on = make_driver(run, checkpoint, assign)
-    config = scenario_of(run, trained_on, scenario, network, overrides)
+    config = _scenario_to_drive(run, trained_on, scenario, network, overrides)
     # A folder of runs stands for its newest one: say which.
     name = run if trained_on is None else str(RunDirectory.open(Path(run)).path)
     spectra = []
@@ -89,7 +89,7 @@ def evaluate(
         _print_deal(driver, config)
 
 
-def scenario_of(
+def _scenario_to_drive(
     run: str,
     trained_on: ScenarioConfig | None,
     scenario: str | None,

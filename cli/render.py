@@ -10,18 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .evaluate import scenario_of
-from .evaluation_options import (
-    assign_option,
-    checkpoint_option,
-    episode_option,
-    seed_option,
-    set_option,
-)
-from .network_options import NetworkChoice, network_options
+from .driving_options import Drive, DrivingChoice, driving_options
 
 if TYPE_CHECKING:
-    from trafficrl.evaluation.dealing import Assignment
     from trafficrl.evaluation.trajectory import Trajectory
     from trafficrl.rendering import Film
 
@@ -48,13 +39,7 @@ class Size(click.ParamType[tuple[int, int]]):
 
 @click.command()
 @click.argument("run")
-@click.option("--scenario", metavar="S", help="Scenario to drive in  [default: the run's own]")
-@network_options
-@seed_option
-@episode_option
-@checkpoint_option
-@assign_option
-@set_option
+@driving_options
 @click.option(
     "--color",
     type=click.Choice(["speed", "acceleration", "reward", "policy"]),
@@ -66,7 +51,8 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option(
     "--follow",
     metavar="VEHICLE",
-    help="Keep the camera on one such as cav_3, or on all  [default: the whole network]",
+    help="Keep the camera on one such as cav_3, on all, or on the network  "
+    "[default: all on an open road, else network]",
 )
 @click.option(
     "--start", type=click.FloatRange(0), default=0.0, metavar="S", help="Skip so many seconds"
@@ -106,13 +92,7 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option("--size", type=Size(), default="1280x720", show_default=True, help="In pixels")
 def render(
     run: str,
-    scenario: str | None,
-    network: NetworkChoice | None,
-    seed: int,
-    episode: int,
-    checkpoint: str,
-    assign: Assignment | None,
-    overrides: tuple[str, ...],
+    driving: DrivingChoice,
     color: str,
     graph: bool,
     follow: str | None,
@@ -136,14 +116,15 @@ def render(
     if not filmed and not os.environ.get("DISPLAY"):
         raise click.UsageError("there is no display for sumo-gui (make a --video instead)")
 
-    from trafficrl.evaluation.drivers import make_driver
-    from trafficrl.evaluation.evaluate import run_episodes
     from trafficrl.rendering import Scene, display, film_file, frame_folder, replay
 
-    driver, trained_on = make_driver(run, checkpoint, assign)
-    config = scenario_of(run, trained_on, scenario, network, overrides)
-    step = config.simulation.step_s
+    [drive] = driving.drives([run])
+    step = drive.config.simulation.step_s
     every = max(1, round(speed / (FPS * step)))  # steps from one picture to the next
+    if filmed and seconds is None:
+        seconds = CLIP
+    scene = Scene(color, graph, follow, start, None if seconds is None else seconds * speed)
+    config = scene.shortened(drive.config)
     differs_at = None
     with ExitStack() as stack:
         # Opened before anything is driven, which takes a while.
@@ -154,37 +135,23 @@ def render(
             film = stack.enter_context(frame_folder(frames))
         if filmed:
             stack.enter_context(display(size))
-            seconds = CLIP if seconds is None else seconds
-        episodes: list[Trajectory] = []
-        run_episodes(
-            driver,
-            config,
-            episodes=1,
-            first=episode,
-            seed=seed,
-            places=True,
-            on_episode=episodes.append,
-        )
-        [trajectory] = episodes
-        shown = None if seconds is None else seconds * speed
-        scene = Scene(color, graph=graph, follow=follow, start=start, seconds=shown)
+        trajectory = driving.trajectory(Drive(drive.label, drive.driver, config))
         steps = scene.steps(trajectory)
-        scene.followed(trajectory)
         with _progress(len(steps)) as advance, _closing_is_fine(unless=filmed):
             differs_at = replay(
-                driver,
+                drive.driver,
                 config,
                 trajectory,
                 scene,
-                seed=seed,
-                episode=episode,
+                seed=driving.seed,
+                episode=driving.episode,
                 size=size,
                 delay=0.0 if filmed else (step if delay_ms is None else delay_ms / 1000.0),
                 film=film,
                 every=every,
                 on_step=advance,
             )
-    _tell(run, config.name, trajectory, steps)
+    _tell(f"{run} on {config.name}", trajectory, steps)
     if differs_at is not None:
         click.echo(
             f"note: from {differs_at * step:g} s on this is not what evaluate drives", err=True
@@ -218,7 +185,7 @@ def _progress(steps: int) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
-def _tell(run: str, scenario: str, trajectory: Trajectory, steps: range) -> None:
+def _tell(what: str, trajectory: Trajectory, steps: range) -> None:
     """What was to be seen."""
     import numpy as np
 
@@ -227,6 +194,6 @@ def _tell(run: str, scenario: str, trajectory: Trajectory, steps: range) -> None
     collided = int(trajectory.collided[shown].any(axis=0).sum())
     first, last = (t * trajectory.step_length for t in (steps.start, steps.stop))
     click.echo(
-        f"{run} on {scenario}, {first:g} to {last:g} s: mean speed {speed:.2f} m/s "
+        f"{what}, {first:g} to {last:g} s: mean speed {speed:.2f} m/s "
         f"(spread {np.nanstd(trajectory.speed[shown]):.2f}), {collided} vehicles collided"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from trafficrl.rendering.video import Film
 from trafficrl.simulation.view import View
 from trafficrl.types import VehicleStates
 
-ALL = "all"  # vehicles, for the camera
+ALL, NETWORK = "all", "network"  # for the camera to be on
 AROUND = 20.0  # m around them
 AROUND_ONE = 50.0  # m around a single one
 
@@ -32,34 +33,53 @@ class Scene:
 
     colour: str = "speed"
     graph: bool = False  # draw the vehicle graph
-    follow: str | None = None  # a vehicle, or "all"; else the whole network is in view
+    follow: str | None = None  # a vehicle, "all" or "network"; None: all on an open road
     start: float = 0.0  # s of the episode that are not shown
     seconds: float | None = None  # that are; None: to the end
 
     def steps(self, trajectory: Trajectory) -> range:
         """The steps of the trajectory that are shown."""
-        first = round(self.start / trajectory.step_length)
-        last = len(trajectory.speed)
+        first, last = self._first(trajectory.step_length), len(trajectory.speed)
         if first >= last:
             raise TrafficRLError(
                 f"--start {self.start:g}: the episode is over after "
                 f"{last * trajectory.step_length:g} s"
             )
-        if self.seconds is not None:
-            last = min(last, first + max(1, round(self.seconds / trajectory.step_length)))
-        return range(first, last)
+        return range(first, min(last, self._last(trajectory.step_length)))
+
+    def shortened(self, config: ScenarioConfig) -> ScenarioConfig:
+        """The scenario with episodes that go on for no longer than is shown."""
+        steps = min(config.episode.steps, self._last(config.simulation.step_s))
+        if self._first(config.simulation.step_s) >= steps:
+            return config  # nothing is shown, which `steps` says
+        return config.model_copy(
+            update={"episode": config.episode.model_copy(update={"steps": steps})}
+        )
 
     def followed(self, trajectory: Trajectory) -> int | None:
         """The column of the vehicle that the camera is on."""
-        if self.follow in (None, ALL):
+        if self.follow in (None, ALL, NETWORK):
             return None
         if self.follow not in trajectory.vehicles:
             names = trajectory.vehicles
             raise TrafficRLError(
                 f"--follow {self.follow}: no such vehicle "
-                f"(there are {ALL}, {', '.join(names[:3])} ... {names[-1]})"
+                f"(there are {names[0]} to {names[-1]}, {ALL} and {NETWORK})"
             )
         return trajectory.vehicles.index(self.follow)
+
+    def follows_all(self, config: ScenarioConfig, trajectory: Trajectory) -> bool:
+        """Whether the camera is on all vehicles: by default on a road with an end."""
+        open_road = config.network.fixed_order and not trajectory.closed
+        return self.follow == ALL or (self.follow is None and open_road)
+
+    def _first(self, step_length: float) -> int:
+        return round(self.start / step_length)
+
+    def _last(self, step_length: float) -> int:
+        if self.seconds is None:
+            return sys.maxsize
+        return self._first(step_length) + max(1, round(self.seconds / step_length))
 
 
 class _Stage:
@@ -76,6 +96,7 @@ class _Stage:
         self._scene, self._view = scene, view
         self._quantity = QUANTITIES[scene.colour]
         self._followed = scene.followed(trajectory)
+        self._follows_all = scene.follows_all(env.config, trajectory)
         self.driven = 0  # steps of the trajectory
         self.differs_at: int | None = None
 
@@ -108,7 +129,7 @@ class _Stage:
             ends = xy[self._env.agents[pairs]]
             self._view.link(ends[np.isfinite(ends).all(axis=(1, 2))])
         known = xy[np.isfinite(xy).all(axis=1)]
-        if self._scene.follow == ALL and len(known):
+        if self._follows_all and len(known):
             self._view.look_at(known, AROUND)
         elif self._followed is not None and ids[self._followed] is not None:
             place = xy[self._followed]

@@ -25,6 +25,7 @@ LINK_LAYER = 50.0  # over roads, under vehicles
 MISSING: Colour = (120, 120, 120)
 MISSING_VALUE = sys.float_info.max  # what SUMO takes a parameter for that is not set
 DRAWN_FROM = 3.0  # pixels a metre; from further away vehicles are drawn larger than they are
+BESIDE_NETWORK = 4.0  # m
 LEGEND_SHARE = 0.18  # of the width, at the left, is taken by the legend
 # What a window of sumo-gui has around its view, pixels, without a window manager.
 FRAME = (10, 186)
@@ -70,7 +71,7 @@ class View:
         self._api, self._links, self._followed = api, 0, ""
         self._name = api.gui.getIDList()[0]
         api.gui.setSchema(self._name, SCHEME)
-        self.look_at(np.array(api.simulation.getNetBoundary()), 0.0)
+        self.look_at(np.array(api.simulation.getNetBoundary()), BESIDE_NETWORK)
 
     def colour(self, vehicles: Sequence[str], values: FloatArray) -> None:
         """Colour vehicles by their values (V,); NaN is grey."""

@@ -1,0 +1,102 @@
+"""``trafficrl report``: one page that needs nothing beside it and says what was measured."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from trafficrl.cli.main import main
+
+
+class Page(HTMLParser):
+    """Tags with what they load, and the cells of tables."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.cells: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag in {"td", "th"}:
+            self.cells.append("")
+        self.loads += [
+            str(value) for name, value in attributes if name in {"src", "href", "srcset", "data"}
+        ]
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1] in {"td", "th"}:
+            self.cells[-1] += data
+
+
+@pytest.fixture(scope="module")
+def written(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of one run whose description is no honest text."""
+    run = tmp_path_factory.mktemp("report") / "run"
+    shutil.copytree(trained, run)
+    scenario = run / "scenario.yaml"
+    text = re.sub("description: .*", "description: <script>alert(1)</script>", scenario.read_text())
+    scenario.write_text(text)
+    path = run.parent / "report.html"
+    options = ["--episodes", "2", "--controller", "constant:0", "--no-clip"]
+    assert main(["report", str(run), *options, "--output", str(path)]) == 0
+    return path
+
+
+def test_everything_is_within_the_page(written: Path) -> None:
+    page = Page(written)
+    assert page.loads and all(load.startswith("data:") for load in page.loads)
+    assert "link" not in page.tags and "url(" not in written.read_text()
+
+
+def test_texts_of_others_are_shown_and_not_run(written: Path) -> None:
+    assert "script" not in Page(written).tags
+    assert "&lt;script&gt;alert(1)" in written.read_text()
+
+
+def test_the_tables_are_those_of_compare(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(written.parent / "run")
+    assert main(["compare", run, "constant:0", "--episodes", "2"]) == 0
+    shown = [
+        cell
+        for line in capsys.readouterr().out.splitlines()[1:]
+        for cell in re.split(r"  +", line.strip())
+        if cell and not cell.startswith("ring:")
+    ]
+    assert len(shown) > 20
+    assert set(shown) <= set(Page(written).cells)
+
+
+def test_versions_settings_and_command_are_there(written: Path) -> None:
+    text = written.read_text()
+    assert "libsumo 1.28" in text and "rollout_steps: 40" in text and "320" in text
+    assert "No clip was asked for." in text
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed")
+def test_a_clip_is_embedded(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    path = tmp_path / "report.html"
+    options = ["--episodes", "1", "--controller", "idm", "--output", str(path)]
+    assert main(["report", str(trained), *options]) == 0
+    assert any(load.startswith("data:video/mp4;base64,AAAA") for load in Page(path).loads)
+
+
+def test_a_run_without_an_update_leaves_no_page(
+    refused: Callable[..., str], trained: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "timing.jsonl").unlink()
+    output = tmp_path / "report.html"
+    message = refused("report", run, "--output", output)
+    assert "has not come to its first update" in message
+    assert not output.exists()
