@@ -32,6 +32,9 @@ class Page(HTMLParser):
             str(value) for name, value in attributes if name in {"src", "href", "srcset", "data"}
         ]
 
+    def handle_endtag(self, tag: str) -> None:
+        self.tags.append(f"/{tag}")
+
     def handle_data(self, data: str) -> None:
         if self.tags and self.tags[-1] in {"td", "th"}:
             self.cells[-1] += data
