@@ -21,6 +21,10 @@ checkpoint_option = click.option(
     "--checkpoint", type=click.Choice(["best", "latest"]), default="best", show_default=True
 )
 
+episode_option = click.option(
+    "--episode", type=click.IntRange(0), default=0, show_default=True, help="Its number"
+)
+
 
 def episode_options(*, episodes: int) -> Callable[[Command], Command]:
     """Adds ``--episodes``, with its default, ``--seed`` and ``--checkpoint``."""

@@ -79,7 +79,7 @@ def test_a_vehicle_that_is_not_there_leaves_no_video(
 ) -> None:
     video = tmp_path / "a.gif"
     options = ["--scenario", "ring", *small, "--follow", "cav_9", "--video", video]
-    assert "no such vehicle (there are all, cav_0" in refused("render", "idm", *options)
+    assert "no such vehicle (there are cav_0 to cav_5" in refused("render", "idm", *options)
     assert list(tmp_path.iterdir()) == []
 
 
