@@ -14,21 +14,18 @@ import itertools
 import subprocess
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout, suppress
+from typing import Any
 
 from trafficrl.config.scenario import SimulationConfig
-from trafficrl.errors import ConnectionLost, SimulationError, TrafficRLError
+from trafficrl.errors import ConnectionLost, SimulationError
 from trafficrl.simulation.networks import BuiltNetwork
 from trafficrl.simulation.options import sumo_options
 from trafficrl.simulation.programs import sumo_program
-from trafficrl.simulation.streets import CAR
 from trafficrl.simulation.sumo_types import VEHICLE_TYPE, SumoTypes
 from trafficrl.simulation.sumo_warnings import Context, Tally, WarningReader
+from trafficrl.simulation.vehicles import SumoVehicles, translated
 from trafficrl.simulation.view import View
 from trafficrl.types import FloatArray, IntArray, VehicleType
 
@@ -36,21 +33,11 @@ WHOLE_LAW = 31  # the speed mode with all of SUMO's checks
 NO_COMMAND = -1.0  # as a speed: SUMO decides
 START_TIMEOUT = 120.0  # s, for loading a large network
 START_POLL = 0.02  # s between tries to connect
-LEADER_LOOK_AHEAD = 200.0  # m, where SUMO is asked for leaders
-INSIDE_JUNCTION = "junction"  # SUMO's name for a contact there, of whatever two vehicles
 _labels = itertools.count()
 _in_process: weakref.ReferenceType[SumoSimulation] | None = None
 
 
-class Leaders(NamedTuple):
-    """Whom each vehicle follows, all (V,)."""
-
-    leader: IntArray  # among the vehicles, -1 for none of them
-    gap: FloatArray  # m to the rear bumper, inf without a leader
-    outside_speed: FloatArray  # m/s of a leader that is none of them, NaN without such a one
-
-
-class SumoSimulation:
+class SumoSimulation(SumoVehicles):
     """A running SUMO with vehicles that are driven by commanded speeds, or by its own models.
 
     The same calls go to libsumo (in process) or traci (a SUMO process of its
@@ -58,10 +45,9 @@ class SumoSimulation:
     """
 
     def __init__(self, config: SimulationConfig, *, vehicle_length: float) -> None:
+        super().__init__()
         self.config = config
         self.vehicle_length = vehicle_length
-        self._api: Any = None  # module libsumo, or a traci connection
-        self._ids: list[str] = []
         self._network: BuiltNetwork | None = None
         self._types = SumoTypes(config, vehicle_length)
         self._released: set[str] = set()  # vehicles that SUMO drives by a model of its own
@@ -82,7 +68,7 @@ class SumoSimulation:
         running = self._api is not None
         try:
             files = " and ".join(map(str, (network.net_file, *network.route_files)))
-            with _translated(f"loading {files}"):
+            with translated(f"loading {files}"):
                 if running:
                     self._api.load(options)
                 else:
@@ -110,7 +96,7 @@ class SumoSimulation:
     def close(self) -> None:
         """End SUMO; a closed simulation can load again."""
         if self._api is not None:
-            with suppress(ConnectionLost), _translated("closing"):
+            with suppress(ConnectionLost), translated("closing"):
                 self._api.close()
             self._forget()
         self._types.close()
@@ -170,7 +156,7 @@ class SumoSimulation:
 
     def _clock(self) -> float:
         """s, of SUMO's own clock."""
-        with _translated("reading its clock"):
+        with translated("reading its clock"):
             return 0.0 if self._api is None else float(self._api.simulation.getTime())
 
     # Vehicles --------------------------------------------------------------
@@ -191,7 +177,7 @@ class SumoSimulation:
         """
         network, api = self._network, self._api
         assert network is not None, "load a network first"
-        with _translated("placing the vehicles"):
+        with translated("placing the vehicles"):
             self._remove_all()
             routes = set(api.route.getIDList())
             for vehicle, position, speed, replica, lane in zip(
@@ -218,7 +204,7 @@ class SumoSimulation:
         ``positions`` in m along the lane, ``speed`` in m/s. The network should be
         newly loaded. ``SimulationError`` if SUMO does not take all.
         """
-        with _translated("placing the vehicles"):
+        with translated("placing the vehicles"):
             for vehicle, route, lane, position in zip(ids, routes, lanes, positions, strict=True):
                 self._api.route.add(vehicle, list(route))
                 self._add(vehicle, vehicle, lane, float(position), speed)
@@ -239,7 +225,7 @@ class SumoSimulation:
     def _insert(self, ids: Sequence[str]) -> None:
         """The step in which added vehicles enter the network."""
         assert self._network is not None
-        with _translated("placing the vehicles"):
+        with translated("placing the vehicles"):
             self._api.simulationStep()
         self._ids = list(ids)
         self._released.clear()
@@ -257,42 +243,21 @@ class SumoSimulation:
 
     # Vehicles that come and go ------------------------------------------------
 
-    def on_the_road(self) -> list[str]:
-        """All vehicles that drive in the network now, in a fixed order."""
-        return list(self._api.vehicle.getIDList())
-
-    def is_car(self, vehicle: str) -> bool:
-        """Whether a route file's vehicle is a car."""
-        return bool(self._api.vehicle.getVehicleClass(vehicle) == CAR)
-
     def take_over(self, vehicle: str) -> None:
         """Make a route file's vehicle one of the scenario's type that obeys commands."""
-        with _translated(f"taking over vehicle '{vehicle}'"):
+        with translated(f"taking over vehicle '{vehicle}'"):
             self._api.vehicle.setType(vehicle, VEHICLE_TYPE)
             self._api.vehicle.setSpeedFactor(vehicle, 1.0)
             self._set_modes(vehicle)
 
     def watch(self, ids: Sequence[str]) -> None:
         """From now on these are the vehicles that are commanded and read, in this order."""
-        self._ids = list(ids)
+        super().watch(ids)
         self._released &= set(ids)
-
-    def route_ahead(self, vehicle: str) -> tuple[str, ...] | None:
-        """The edges of its route from the one that it is on; None inside a junction."""
-        api = self._api.vehicle
-        if api.getRoadID(vehicle).startswith(":"):
-            return None
-        return tuple(api.getRoute(vehicle)[api.getRouteIndex(vehicle) :])
-
-    def lane_ahead(self, vehicle: str) -> tuple[str, int, float]:
-        """The edge and the lane that it is on, and m to that lane's end."""
-        api = self._api.vehicle
-        left = self._api.lane.getLength(api.getLaneID(vehicle)) - api.getLanePosition(vehicle)
-        return api.getRoadID(vehicle), api.getLaneIndex(vehicle), left
 
     def set_route(self, vehicle: str, edges: Sequence[str]) -> None:
         """Give a vehicle another route, which begins with the edge that it is on."""
-        with _translated(f"routing vehicle '{vehicle}'"):
+        with translated(f"routing vehicle '{vehicle}'"):
             self._api.vehicle.setRoute(vehicle, list(edges))
 
     # Driving -----------------------------------------------------------------
@@ -307,7 +272,7 @@ class SumoSimulation:
     def release(self, vehicles: Sequence[str], vehicle_type: VehicleType) -> None:
         """Leave these vehicles to SUMO, its model of that vType and its whole law."""
         name, api = self._types.name(vehicle_type), self._api.vehicle
-        with _translated(f"handing vehicles to its model {vehicle_type['carFollowModel']}"):
+        with translated(f"handing vehicles to its model {vehicle_type['carFollowModel']}"):
             for vehicle in vehicles:
                 api.setType(vehicle, name)
                 api.setSpeedMode(vehicle, WHOLE_LAW)
@@ -316,7 +281,7 @@ class SumoSimulation:
 
     def take_back(self, vehicles: Sequence[str]) -> None:
         """Drive those of these vehicles by commands again that were released."""
-        with _translated("taking vehicles back from its own models"):
+        with translated("taking vehicles back from its own models"):
             for vehicle in sorted(self._released.intersection(vehicles)):
                 self._api.vehicle.setType(vehicle, VEHICLE_TYPE)
                 self._api.vehicle.setSpeedMode(vehicle, self.config.speed_mode)
@@ -328,7 +293,7 @@ class SumoSimulation:
         NaN commands nothing, which is for released vehicles alone.
         """
         set_speed = self._api.vehicle.setSpeed
-        with _translated("a simulation step"):
+        with translated("a simulation step"):
             for vehicle, speed in zip(self._ids, speeds.tolist(), strict=True):
                 if speed == speed:
                     set_speed(vehicle, speed)
@@ -336,86 +301,11 @@ class SumoSimulation:
                     raise SimulationError(f"{vehicle}: its commanded speed is not a number")
             self._api.simulationStep()
 
-    def read(self) -> tuple[FloatArray, FloatArray]:
-        """Speeds in m/s and odometers in m since insertion, each (V,)."""
-        vehicle = self._api.vehicle
-        get_speed, get_distance = vehicle.getSpeed, vehicle.getDistance
-        with _translated("reading the vehicles"):
-            speeds = np.array([get_speed(one) for one in self._ids])
-            distances = np.array([get_distance(one) for one in self._ids])
-        return speeds, distances
-
-    def leaders(self) -> Leaders:
-        """Each vehicle's leader as SUMO sees it.
-
-        On the own lane and on those that the route goes on along, at most
-        ``LEADER_LOOK_AHEAD`` ahead.
-        """
-        slot = {vehicle: index for index, vehicle in enumerate(self._ids)}
-        index = np.full(len(self._ids), -1, dtype=np.int64)
-        gap, outside_speed = (np.full(len(self._ids), value) for value in (np.inf, np.nan))
-        for own, vehicle in enumerate(self._ids):
-            found = self._api.vehicle.getLeader(vehicle, LEADER_LOOK_AHEAD)
-            # A lone vehicle on a loop is its own leader to SUMO.
-            if found and found[0] and found[0] != vehicle:
-                gap[own] = found[1] + self._min_gap(vehicle)  # SUMO leaves minGap out
-                index[own] = slot.get(found[0], -1)
-                if index[own] < 0:
-                    outside_speed[own] = self._api.vehicle.getSpeed(found[0])
-        return Leaders(index, gap, outside_speed)
-
     def _min_gap(self, vehicle: str) -> float:
         """m; SUMO's own models may have another than the scenario."""
         if vehicle in self._released:
             return float(self._api.vehicle.getMinGap(vehicle))
         return self.config.min_gap_m
-
-    def contacts(self) -> list[tuple[int, int, bool]]:
-        """Pairs of vehicles that touched in this step, and whether inside a junction.
-
-        -1 stands for one that is not watched. SUMO tells of a contact in the step in
-        which it begins.
-        """
-        if self._api.simulation.getCollidingVehiclesNumber() == 0:
-            return []
-        slot = {vehicle: index for index, vehicle in enumerate(self._ids)}
-        return [
-            (slot.get(one.collider, -1), slot.get(one.victim, -1), one.type == INSIDE_JUNCTION)
-            for one in self._api.simulation.getCollisions()
-        ]
-
-    def coordinates(self) -> FloatArray:
-        """Front bumpers' x and y in the network's plane, (V, 2) in m."""
-        get_position = self._api.vehicle.getPosition
-        return np.array([get_position(one)[:2] for one in self._ids]).reshape(-1, 2)
-
-    def lanes(self) -> tuple[NDArray[np.object_], FloatArray]:
-        """Lane and vType (V, 2), and position on the lane in m, angle and slope in degrees (V, 3).
-
-        Angles are those of a compass: 0 is north, 90 east.
-        """
-        vehicle = self._api.vehicle
-        getters = (vehicle.getLanePosition, vehicle.getAngle, vehicle.getSlope)
-        with _translated("reading the vehicles' lanes"):
-            names = [(vehicle.getLaneID(one), vehicle.getTypeID(one)) for one in self._ids]
-            where = np.array([[get(one) for get in getters] for one in self._ids])
-        return np.array(names, dtype=object).reshape(-1, 2), where.reshape(-1, 3)
-
-    def emissions(self) -> FloatArray:
-        """Fuel, CO2 and NOx in the last step by SUMO's emission model, (V, 3) in mg/s."""
-        vehicle = self._api.vehicle
-        getters = (vehicle.getFuelConsumption, vehicle.getCO2Emission, vehicle.getNOxEmission)
-        with _translated("reading emissions"):
-            rates = np.array([[get(one) for get in getters] for one in self._ids])
-        return rates.reshape(-1, 3)
-
-    def teleported(self) -> list[int]:
-        """Vehicles that SUMO began to teleport in the last step, as indices."""
-        simulation = self._api.simulation
-        if simulation.getStartingTeleportNumber() == 0:
-            return []
-        slot = {vehicle: index for index, vehicle in enumerate(self._ids)}
-        return [slot[one] for one in simulation.getStartingTeleportIDList() if one in slot]
 
 
 def _start_process(command: Sequence[str]) -> Any:
@@ -443,20 +333,6 @@ def _start_process(command: Sequence[str]) -> Any:
             errors = [line for line in lines if line.startswith("Error")] or lines[-1:]
             reason = errors[0] if errors else str(error)
             raise SimulationError(f"{command[0]}: did not start: {reason}") from None
-
-
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    """Turns SUMO's errors into ours; libsumo's and traci's share no public base."""
-    try:
-        yield
-    except TrafficRLError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().replace("\n", " ")
-        gone = isinstance(error, OSError) or type(error).__name__ == "FatalTraCIError"
-        kind = ConnectionLost if gone else SimulationError
-        raise kind(f"SUMO failed while {doing}: {reason}") from None
 
 
 def _import(name: str) -> Any:
