@@ -16,15 +16,20 @@ class Registry(Generic[F]):
         self.what = what
         self._entries: dict[str, F] = {}
         self._traits: dict[str, frozenset[str]] = {}
+        self._units: dict[str, str] = {}
 
-    def register(self, name: str, *traits: str) -> Callable[[F], F]:
-        """Decorator that adds an entry under ``name``, with traits that others ask for."""
+    def register(self, name: str, *traits: str, unit: str = "") -> Callable[[F], F]:
+        """Decorator that adds an entry under ``name``, with traits that others ask for.
+
+        ``unit`` is that of its values, "1" for numbers without one.
+        """
 
         def add(entry: F) -> F:
             if name in self._entries:
                 raise ValueError(f"{self.what} '{name}' is registered twice")
             self._entries[name] = entry
             self._traits[name] = frozenset(traits)
+            self._units[name] = unit
             return entry
 
         return add
@@ -32,6 +37,10 @@ class Registry(Generic[F]):
     def has_trait(self, name: str, trait: str) -> bool:
         """Whether the entry was registered with the trait."""
         return trait in self._traits[name]
+
+    def unit(self, name: str) -> str:
+        """The unit of the entry's values, as it was registered."""
+        return self._units[name]
 
     def __getitem__(self, name: str) -> F:
         return self._entries[name]

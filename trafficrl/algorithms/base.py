@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from trafficrl.nn.encoding import FeatureSpec
+from trafficrl.nn.encoding import FeatureSpec, ObsEncoder
 from trafficrl.nn.stacked import picked
 
 if TYPE_CHECKING:
@@ -68,9 +68,22 @@ class Streams:
 
 
 class Policies:
-    """Has the policies of all agents, and whatever else acts, as stacked modules."""
+    """Has the policies of all agents, and whatever else acts, as stacked modules. An ``Actor``."""
 
     acting: tuple[str, ...] = ("policy",)  # names of those attributes
+    memory_width: int
+    encoder: ObsEncoder
+
+    def act(
+        self, obs: Tensor, links: Links, memory: Tensor, generator: torch.Generator | None
+    ) -> Decision:
+        """As ``Actor.act``."""
+        raise NotImplementedError
+
+    @property
+    def acting_parts(self) -> dict[str, nn.Module]:
+        """The modules with the weights that acting needs, by name."""
+        return {name: getattr(self, name) for name in self.acting}
 
     def actor(self, policies: Tensor) -> Self:
         """As ``Algorithm.actor``; what else there is stays the original's."""
@@ -112,7 +125,7 @@ class Algorithm(Actor, Protocol):
 
     value_hops: int  # kappa
 
-    def actor(self, policies: Tensor) -> Actor:
+    def actor(self, policies: Tensor) -> Policies:
         """Acts for V vehicles, each by the policy of that one of the agents ``policies`` (V,).
 
         Weights that are shared serve any number. It neither learns nor is what it came from.
@@ -133,7 +146,7 @@ class ModelBased(Actor, Protocol):
 
     value_hops: int
 
-    def actor(self, policies: Tensor) -> Actor:
+    def actor(self, policies: Tensor) -> Policies:
         """As ``Algorithm.actor``."""
 
     def remember(self, rollout: Rollout, streams: Streams) -> None:

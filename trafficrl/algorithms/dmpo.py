@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trafficrl.algorithms.base import Actor, AgentSpec, Decision, ModelBased, Streams
+from trafficrl.algorithms.base import AgentSpec, Decision, ModelBased, Policies, Streams
 from trafficrl.algorithms.dppo import DPPO
 from trafficrl.algorithms.dsac import DSAC
 from trafficrl.algorithms.dynamics import DynamicsLearner
@@ -53,7 +53,7 @@ class DMPO:
         """The base's policies, on 1-hop observations."""
         return self.base.act(obs, links, memory, generator)
 
-    def actor(self, policies: Tensor) -> Actor:
+    def actor(self, policies: Tensor) -> Policies:
         """The base's policies of those agents (V,), without critics and models."""
         return self.base.actor(policies)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import numpy as np
 from annotated_types import Len
 from pydantic import Field, model_validator
 
@@ -16,7 +17,7 @@ from trafficrl.config.algorithms import AlgorithmSettings
 from trafficrl.config.base import Interval, PositiveInterval, Section
 from trafficrl.config.networks import NetworkConfig
 from trafficrl.terms import FEATURES, REWARD_TERMS
-from trafficrl.types import LEARNED
+from trafficrl.types import LEARNED, FloatArray
 
 
 class VehicleGroup(Section):
@@ -174,6 +175,11 @@ class FeatureConfig(Section):
     def _known(self) -> FeatureConfig:
         FEATURES.check(self.feature, self.parameters)
         return self
+
+    def normalised(self, raw: FloatArray) -> FloatArray:
+        """What is observed of raw values in SI units."""
+        value = (raw - self.offset) / self.scale
+        return value if self.clip is None else np.clip(value, self.clip[0], self.clip[1])
 
 
 class RewardTermConfig(Section):

@@ -223,10 +223,7 @@ class ArrayEnv:
         obs = np.empty((self.replicas, self.n_agents, self.obs_dim), dtype=np.float32)
         for column, (feature, item) in enumerate(self._features):
             raw = feature(states, **item.parameters)[:, self.agents]
-            value = (raw - item.offset) / item.scale
-            obs[..., column] = (
-                value if item.clip is None else np.clip(value, item.clip[0], item.clip[1])
-            )
+            obs[..., column] = item.normalised(raw)
         return obs
 
 

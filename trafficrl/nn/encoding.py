@@ -31,7 +31,8 @@ class ObsEncoder(nn.Module):
     """
 
     period: Tensor
-    _wraps: Tensor
+    _wrapping: Tensor  # which features do
+    _others: Tensor
     _gain: Tensor
 
     def __init__(self, features: Sequence[FeatureSpec]) -> None:
@@ -39,7 +40,12 @@ class ObsEncoder(nn.Module):
         wraps = torch.tensor([f.period > 0.0 for f in features])
         periods = torch.tensor([f.period for f in features])[wraps]
         gain = torch.tensor([f.gain for f in features])
-        for name, value in (("period", periods), ("_wraps", wraps), ("_gain", gain)):
+        for name, value in (
+            ("period", periods),
+            ("_wrapping", wraps.nonzero()[:, 0]),
+            ("_others", (~wraps).nonzero()[:, 0]),
+            ("_gain", gain),
+        ):
             self.register_buffer(name, value, persistent=False)
         self.width = len(features) + len(periods)
 
@@ -47,8 +53,8 @@ class ObsEncoder(nn.Module):
         """Features as inputs: (..., O) to (..., W)."""
         if not len(self.period):
             return obs
-        angle = 2.0 * math.pi * obs[..., self._wraps] / self.period
-        return torch.cat([obs[..., ~self._wraps], angle.sin(), angle.cos()], -1)
+        angle = 2.0 * math.pi * obs[..., self._wrapping] / self.period
+        return torch.cat([obs[..., self._others], angle.sin(), angle.cos()], -1)
 
     def neighbourhood(self, obs: Tensor, index: Tensor, mask: Tensor) -> Tensor:
         """Each agent's neighbourhood side by side, agent-first: (..., N, O) to (N, S, K*W).

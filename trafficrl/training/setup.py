@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from gymnasium import spaces
 
 from trafficrl.algorithms import ALGORITHMS, AgentSpec, Algorithm
 from trafficrl.config import ScenarioConfig
-from trafficrl.config.scenario import FeatureConfig
+from trafficrl.config.scenario import ActionConfig, FeatureConfig
 from trafficrl.envs.actions import make_actions
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import TrafficRLError
@@ -26,7 +27,12 @@ def make_algorithm(
     """The algorithm with fresh weights, shaped for ``env``, which has been reset."""
     settings = getattr(config.algorithms, name)
     return ALGORITHMS[name](
-        agent_spec(config, env.n_agents, *LinkTracker(env, settings.value_hops).widths()),
+        agent_spec(
+            config.observation,
+            config.action,
+            env.n_agents,
+            *LinkTracker(env, settings.value_hops).widths(),
+        ),
         settings,
         generator=torch_stream("weights", seed),
         device=checked_device(device),
@@ -34,10 +40,14 @@ def make_algorithm(
 
 
 def agent_spec(
-    config: ScenarioConfig, n_agents: int, policy_width: int, value_width: int
+    observation: Sequence[FeatureConfig],
+    action: ActionConfig,
+    n_agents: int,
+    policy_width: int,
+    value_width: int,
 ) -> AgentSpec:
     """What the agents of a scenario see, do and hear."""
-    actions = make_actions(config.action)
+    actions = make_actions(action)
     space, dim, center, scale = actions.space, 0, 0.0, 1.0
     if isinstance(space, spaces.Box):
         dim = int(np.prod(space.shape))
@@ -45,7 +55,7 @@ def agent_spec(
         scale = float((space.high - space.low).max() / 2)
     return AgentSpec(
         n_agents=n_agents,
-        features=tuple(_feature_spec(item) for item in config.observation),
+        features=tuple(_feature_spec(item) for item in observation),
         action_dim=dim,
         n_choices=actions.n_choices,
         action_center=center,
