@@ -69,6 +69,30 @@ class VehicleStates:
             if values.shape != self.speed.shape:  # one for all
                 setattr(self, name, np.full(self.speed.shape, values))
 
+    @classmethod
+    def at_rest(cls, shape: tuple[int, int], time: float = 0.0) -> VehicleStates:
+        """Of B x M vehicles that stand still, each alone in the world."""
+        zero, nan = (np.full(shape, value) for value in (0.0, np.nan))
+        nobody, never = np.full(shape, -1), np.zeros(shape, dtype=bool)
+        return cls(
+            time=time,
+            position=zero,
+            distance=zero,
+            speed=zero,
+            acceleration=zero,
+            headway=np.full(shape, np.inf),
+            leader=nobody,
+            follower=nobody,
+            commanded_acceleration=zero,
+            commanded_speed=zero,
+            overridden=never,
+            collided=never,
+            target_speed=nan,
+            target_acceleration=nan,
+            final_target_speed=nan,
+            path_length=np.full(shape[0], np.inf),
+        )
+
     @property
     def driven(self) -> BoolArray:
         """Who was there through the whole step, and did in it what was commanded, (B, M)."""

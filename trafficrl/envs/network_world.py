@@ -9,7 +9,7 @@ no car, is driven by SUMO's own model and counted.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 from trafficrl.config.networks import StreetNetwork
 from trafficrl.config.scenario import ScenarioConfig, SpreadStart
 from trafficrl.envs.circulation import Circulation
-from trafficrl.envs.order import neighbours_by_lane, too_close
+from trafficrl.envs.watching import T, by_slot, collided, watched_states
 from trafficrl.envs.world import World
 from trafficrl.errors import ScenarioError
 from trafficrl.simulation.net_files import build_streets
 from trafficrl.simulation.streets import read_streets
 from trafficrl.types import BoolArray, FloatArray, IntArray, VehicleStates
-
-T = TypeVar("T", bound=np.generic)
 
 
 class NetworkWorld(World):
@@ -127,45 +125,19 @@ class NetworkWorld(World):
         self._simulation.watch(list(self._slots))
 
     def _observe(self, time: float, command: FloatArray, acceleration: FloatArray) -> VehicleStates:
-        present = self._by_slot(np.ones(len(self._slots), dtype=bool), False)
-        speed, odometer = (self._by_slot(values, 0.0) for values in self._simulation.read())
-        found = self._simulation.leaders()
-        # A place more than there are slots stands for a leader that is none of them.
-        slot = np.append(self._taken(), -1)
-        leader = self._by_slot(slot[found.leader], -1)
-        leader, follower, headway = neighbours_by_lane(
-            leader[0], self._by_slot(found.gap, np.inf)[0], self.shape
-        )
-        return VehicleStates(
-            time=time,
-            position=odometer,
-            distance=odometer - self._driven_before * present,
-            speed=speed,
-            acceleration=np.zeros(self.shape),
-            headway=headway,
-            leader=leader,
-            follower=follower,
-            commanded_acceleration=acceleration,
-            commanded_speed=command,
-            overridden=np.zeros(self.shape, dtype=bool),
-            collided=self._collided(headway),
-            target_speed=np.full(self.shape, np.nan),
-            target_acceleration=np.full(self.shape, np.nan),
-            final_target_speed=np.full(self.shape, np.nan),
-            path_length=np.full(1, np.inf),
-            present=present,
-            entered=self._entered,
-            outside_leader_speed=self._by_slot(found.outside_speed, np.nan),
-        )
-
-    def _collided(self, headway: FloatArray) -> BoolArray:
-        """Who touched another vehicle, or came closer to its leader than the scenario allows."""
-        collided = too_close(headway, self.config.episode.collision_headway_m, in_line=False)
         taken = self._taken()
-        for *pair, inside_junction in self._simulation.contacts():
-            if self.crossing_collisions or not inside_junction:
-                collided[0, [taken[index] for index in pair if index >= 0]] = True
-        return collided
+        states = watched_states(self._simulation, taken, self.n_vehicles, time)
+        states.distance = states.position - self._driven_before * states.present
+        states.commanded_speed, states.commanded_acceleration = command, acceleration
+        states.entered = self._entered
+        states.collided = collided(
+            self._simulation,
+            taken,
+            states.headway,
+            least=self.config.episode.collision_headway_m,
+            crossing_counts=self.crossing_collisions,
+        )
+        return states
 
     def _taken(self) -> IntArray:
         """The slots (V,) of the vehicles that are driven."""
@@ -173,6 +145,4 @@ class NetworkWorld(World):
 
     def _by_slot(self, values: NDArray[T], missing: Any) -> NDArray[T]:
         """``values`` (V, ...) of the vehicles that are driven as (1, M, ...)."""
-        result = np.full((1, self.n_vehicles, *values.shape[1:]), missing, dtype=values.dtype)
-        result[0, self._taken()] = values
-        return result
+        return by_slot(values, self._taken(), self.n_vehicles, missing)

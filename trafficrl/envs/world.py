@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trafficrl.config.arrangement import group_of_place
 from trafficrl.config.scenario import ScenarioConfig
 from trafficrl.controllers import Controller, make_controller
+from trafficrl.envs.watching import note_commands
 from trafficrl.errors import SimulationError
 from trafficrl.simulation.course import BuiltNetwork
 from trafficrl.simulation.sumo import SumoSimulation
@@ -31,7 +32,6 @@ from trafficrl.types import (
     VehicleType,
 )
 
-OVERRIDE_TOLERANCE = 1e-6  # m/s
 WARMUP_TRIES = 10
 
 
@@ -200,17 +200,7 @@ class World:
             command[self._frozen] = 0.0
         self._simulate(command)
         after = self._observe(before.time + self.step_length, command, acceleration)
-        driven = after.driven
-        gained = (after.speed - before.speed) / self.step_length
-        after.acceleration = np.where(driven, gained, 0.0)
-        # What SUMO decided stands for a command, which there was none of; to who was not there
-        # through the whole step nothing was commanded.
-        undecided = np.isnan(command)
-        commanded = np.where(undecided, after.speed, command)
-        asked = np.where(undecided, after.acceleration, acceleration)
-        after.commanded_speed = np.where(driven, commanded, 0.0)
-        after.commanded_acceleration = np.where(driven, asked, 0.0)
-        after.overridden = driven & (np.abs(after.speed - command) > OVERRIDE_TOLERANCE)
+        note_commands(after, before.speed, command, acceleration, self.step_length)
         self._aim(after)
         if self._frozen.any():
             after = after.with_replicas_of(before, self._frozen)
