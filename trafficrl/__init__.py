@@ -1,7 +1,7 @@
 """Learns vehicle controllers in SUMO by decentralised model-based policy optimisation.
 
-``make_env`` and ``load_scenario`` load with their first use, so that
-``import trafficrl`` stays light.
+``make_env``, ``load_scenario`` and ``load_policy`` load with their first use, so
+that ``import trafficrl`` stays light.
 """
 
 from __future__ import annotations
@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trafficrl.config import load_scenario
+    from trafficrl.deployment import Policy, load_policy
     from trafficrl.envs import make_env
 
-__all__ = ["__version__", "load_scenario", "make_env"]
+__all__ = ["Policy", "__version__", "load_policy", "load_scenario", "make_env"]
 
 __version__ = "0.1.0"
 
-_LAZY = {"load_scenario": "trafficrl.config", "make_env": "trafficrl.envs"}
+_LAZY = {
+    "Policy": "trafficrl.deployment",
+    "load_policy": "trafficrl.deployment",
+    "load_scenario": "trafficrl.config",
+    "make_env": "trafficrl.envs",
+}
 
 
 def __getattr__(name: str) -> object:

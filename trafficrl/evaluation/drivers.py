@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from trafficrl.config import ScenarioConfig
 from trafficrl.controllers import CONTROLLERS, Controller, make_controller
 from trafficrl.envs.array_env import ArrayEnv, Step
-from trafficrl.errors import CheckpointError, ScenarioError, TrafficRLError
+from trafficrl.errors import ScenarioError, TrafficRLError
 from trafficrl.evaluation.dealing import Assignment
 from trafficrl.evaluation.driver import Driver
 from trafficrl.evaluation.learned import LearnedDriver
 from trafficrl.training.run_directory import RunDirectory
+from trafficrl.training.trained import checkpoint_file
 
 CONSTANT = "constant"
 # Drives by the clock, not by what is around it.
@@ -96,10 +97,7 @@ def make_driver(
             f"({CONSTANT}:VALUE, {', '.join(drivers)})"
         )
     run = RunDirectory.open(path)
-    file = run.path / f"{checkpoint}.pt"
-    if not file.exists():
-        raise CheckpointError(f"{file}: no such checkpoint (try --checkpoint latest)")
-    driver = LearnedDriver(run, file, assign)
+    driver = LearnedDriver(run, checkpoint_file(run, checkpoint), assign)
     return driver, driver.trained
 
 

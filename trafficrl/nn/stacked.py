@@ -37,7 +37,7 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(sets, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.reshape(len(self.weight), -1, x.shape[-1])
+        rows = x.reshape(self.weight.shape[0], -1, x.shape[-1])
         return torch.baddbmm(self.bias, rows, self.weight).view(*x.shape[:-1], -1)
 
 

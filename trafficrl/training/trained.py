@@ -18,6 +18,7 @@ from trafficrl.config.algorithms import LearnerSettings
 from trafficrl.config.scenario import ActionConfig, FeatureConfig
 from trafficrl.errors import CheckpointError
 from trafficrl.training.checkpoint import load_checkpoint
+from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.seeding import torch_stream
 from trafficrl.training.setup import agent_spec
 from trafficrl.types import IntArray
@@ -49,6 +50,14 @@ class TrainedPolicies:
         """1 for agents (B, V) that tell their neighbours something: all, unless they choose to."""
         chooses = getattr(self.all, "speaks", None)
         return memory.new_ones(memory.shape[:2]) if chooses is None else chooses(memory)
+
+
+def checkpoint_file(run: RunDirectory, checkpoint: str) -> Path:
+    """The file of that checkpoint, "best" or "latest"; ``CheckpointError`` if there is none."""
+    file = run.path / f"{checkpoint}.pt"
+    if not file.exists():
+        raise CheckpointError(f"{file}: no such checkpoint (try --checkpoint latest)")
+    return file
 
 
 def load_trained(trained: ScenarioConfig, checkpoint: Path) -> TrainedPolicies:
