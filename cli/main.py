@@ -34,6 +34,7 @@ COMMANDS = {
     "plot": Lazy("plot:plot", "Draw time-space diagrams, learning curves and other pictures."),
     "report": Lazy("report:report", "Write one page on runs, with tables, pictures and a clip."),
     "export": Lazy("export:export", "Write a trained policy to a file that stands alone."),
+    "deploy": Lazy("deploy:deploy", "Drive vehicles of a SUMO that runs already."),
     "scenarios": Lazy("scenarios:scenarios", "List, show and describe scenarios."),
     "doctor": Lazy("doctor:doctor", "Check that this machine has what trafficrl needs."),
 }

@@ -124,6 +124,13 @@ class VehicleStates:
         return take(values, self.follower, missing)
 
 
+def kept(values: FloatArray, index: IntArray, missing: float = 0.0) -> FloatArray:
+    """Columns ``index`` (V,) of ``values`` (B, M) or (M,), ``missing`` where it is -1."""
+    if not (index >= 0).any():
+        return np.full((*values.shape[:-1], len(index)), missing)
+    return np.where(index >= 0, values[..., np.maximum(index, 0)], missing)
+
+
 def take(values: FloatArray, index: IntArray, missing: float) -> FloatArray:
     """``values`` (B, M) at ``index`` (B, M) among the M vehicles, ``missing`` where it is -1."""
     found = np.take_along_axis(values, np.maximum(index, 0), axis=1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from trafficrl.errors import ScenarioError
 from trafficrl.registry import Registry
-from trafficrl.types import FloatArray, VehicleStates, VehicleType
+from trafficrl.types import FloatArray, IntArray, VehicleStates, VehicleType
 
 
 class Controller:
@@ -28,6 +28,12 @@ class Controller:
     def acceleration(self, states: VehicleStates, step: float) -> FloatArray:
         """Accelerations (B, M) in m/s2 for the coming step of ``step`` s; NaN: SUMO decides."""
         raise NotImplementedError
+
+    def keep(self, index: IntArray) -> None:
+        """From now on the vehicles are those (V,) of the M before, -1 for one that is new.
+
+        To be said where they are no slots; nothing to do without a memory.
+        """
 
     def target_speed(self, time: float) -> FloatArray | None:
         """Speeds (B, M) in m/s that a script prescribes at ``time`` s; None: it has none."""

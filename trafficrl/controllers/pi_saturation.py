@@ -11,7 +11,7 @@ from collections import deque
 import numpy as np
 
 from trafficrl.controllers.base import CONTROLLERS, Controller, require_positive
-from trafficrl.types import FloatArray, VehicleStates
+from trafficrl.types import FloatArray, IntArray, VehicleStates, kept
 
 LOWER_GAP, UPPER_GAP = 7.0, 30.0  # m, between which the catch-up speed rises
 CATCH_UP_SPEED = 1.0  # m/s
@@ -78,6 +78,12 @@ class PISaturation(Controller):
         self._command = goal + (before - goal) * kept
         change = (self._command - speed) / step
         return np.clip(change, -self.max_braking, self.max_acceleration)
+
+    def keep(self, index: IntArray) -> None:
+        self._driven = deque((time, kept(driven, index)) for time, driven in self._driven)
+        self._since, self._driven_before, self._command = (
+            kept(values, index) for values in (self._since, self._driven_before, self._command)
+        )
 
     def _mean_speed(self, states: VehicleStates) -> FloatArray:
         """Over the averaging time, or since it came where that is less; (B, M) in m/s."""

@@ -14,7 +14,7 @@ from trafficrl.controllers.base import (
     require_not_negative,
     require_positive,
 )
-from trafficrl.types import FloatArray, VehicleStates
+from trafficrl.types import FloatArray, IntArray, VehicleStates, kept
 
 
 @CONTROLLERS.register("ploeg")
@@ -81,6 +81,9 @@ class Ploeg(Controller):
         cruise = self.cruise_gain * (self.desired_speed - speed)
         self._u = self._bounded(np.where(led, target + (before - target) * decay, cruise))
         return self._bounded(np.where(led, mean, cruise))
+
+    def keep(self, index: IntArray) -> None:
+        self._u = kept(self._u, index)
 
     def _bounded(self, acceleration: FloatArray) -> FloatArray:
         return np.clip(acceleration, -self.max_braking, self.max_acceleration)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,9 +30,13 @@ class Action:
     ``values`` (N,) are accelerations in m/s2 where ``unit`` is "m/s2", else indices of choices.
     """
 
-    values: NDArray[np.float64] | IntArray
+    values: NDArray[Any]
     unit: str
     actions: Actions
+
+    def of(self, values: FloatArray) -> Action:
+        """The same of other vehicles, with ``values`` (V,)."""
+        return replace(self, values=values.astype(self.values.dtype))
 
     def acceleration(
         self, speed: ArrayLike, headway: ArrayLike, leader_speed: ArrayLike

@@ -13,6 +13,7 @@ from typing import Any
 
 from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.config.checks import CheckError, check_scenario, has_crossing, has_lead
+from trafficrl.config.scenario import FeatureConfig
 from trafficrl.errors import ScenarioError
 from trafficrl.terms import FEATURES, NEEDS_LEAD, OWN_NETWORK
 
@@ -43,10 +44,10 @@ def carry(trained: ScenarioConfig, other: ScenarioConfig) -> ScenarioConfig:
     Raises ``CarryError`` on one line where they cannot, with the features
     that cannot be observed there and those that can.
     """
-    left = _features_left_behind(trained, other)
+    there = {"same_road": _road(trained) == _road(other), "lead": has_lead(other)}
+    left = left_behind(trained.observation, **there)
     if left:
-        travels = ", ".join(name for name in FEATURES if _why_not(name, trained, other) is None)
-        hint = f" (features that travel there: {travels})"
+        hint = f" (features that travel there: {', '.join(that_travel(**there))})"
         raise CarryError(trained, other, "; ".join(left), hint)
     graph = trained.graph
     if not has_crossing(other.network):  # where no edge can come of it
@@ -108,16 +109,24 @@ def differences(trained: ScenarioConfig, other: ScenarioConfig) -> list[str]:
     ]
 
 
-def _features_left_behind(trained: ScenarioConfig, other: ScenarioConfig) -> list[str]:
-    """Each of the features that cannot be observed in ``other``, with the reason."""
-    found = {item.feature: _why_not(item.feature, trained, other) for item in trained.observation}
+def left_behind(observation: Sequence[FeatureConfig], *, same_road: bool, lead: bool) -> list[str]:
+    """Each of the features that cannot be observed on another road, with the reason.
+
+    ``same_road`` says that it is the one of the training, ``lead`` that a scripted lead is there.
+    """
+    found = {item.feature: _why_not(item.feature, same_road, lead) for item in observation}
     return [f"'{name}' {reason}" for name, reason in found.items() if reason is not None]
 
 
-def _why_not(feature: str, trained: ScenarioConfig, other: ScenarioConfig) -> str | None:
-    if FEATURES.has_trait(feature, OWN_NETWORK) and _road(trained) != _road(other):
+def that_travel(*, same_road: bool, lead: bool) -> list[str]:
+    """All features that can be observed there."""
+    return [name for name in FEATURES if _why_not(name, same_road, lead) is None]
+
+
+def _why_not(feature: str, same_road: bool, lead: bool) -> str | None:
+    if FEATURES.has_trait(feature, OWN_NETWORK) and not same_road:
         return "depends on the network that it was trained on"
-    if FEATURES.has_trait(feature, NEEDS_LEAD) and not has_lead(other):
+    if FEATURES.has_trait(feature, NEEDS_LEAD) and not lead:
         return "compares with a scripted lead, which is not there"
     return None
 

@@ -79,26 +79,39 @@ def make_driver(
     parameters such as ``idm``, ``idm:noise=0.2`` or ``sumo:IDM:accel=1.0,decel=1.5``.
     ``assign`` says how the policies of a run are dealt.
     """
-    drivers = sorted(set(CONTROLLERS) - NO_DRIVERS)
-    name, rest = _split(text, [CONSTANT, *drivers])
-    if assign is not None and not Path(text).exists():
-        raise TrafficRLError(f"{text}: --assign deals the policies of a trained run, not of this")
-    if name == CONSTANT:
-        return ConstantDriver(_number(text, rest)), None
-    if name in drivers:
-        try:
-            return ControllerDriver(make_controller(name, _parameters(text, rest))), None
-        except ScenarioError as error:
-            raise TrafficRLError(f"{text}: {error}") from None
     path = Path(text)
+    if assign is not None and not path.exists():
+        raise TrafficRLError(f"{text}: --assign deals the policies of a trained run, not of this")
+    name, rest = _split(text, [CONSTANT])
+    if name:
+        return ConstantDriver(_number(text, rest)), None
+    controller = named_controller(text)
+    if controller is not None:
+        return ControllerDriver(controller), None
     if not path.exists():
         raise TrafficRLError(
             f"{text}: neither a run directory nor a controller "
-            f"({CONSTANT}:VALUE, {', '.join(drivers)})"
+            f"({CONSTANT}:VALUE, {controller_names()})"
         )
     run = RunDirectory.open(path)
     driver = LearnedDriver(run, checkpoint_file(run, checkpoint), assign)
     return driver, driver.trained
+
+
+def named_controller(text: str) -> Controller | None:
+    """The classical controller that ``text`` names, with its parameters; None if it names none."""
+    name, rest = _split(text, sorted(set(CONTROLLERS) - NO_DRIVERS))
+    if not name:
+        return None
+    try:
+        return make_controller(name, _parameters(text, rest))
+    except ScenarioError as error:
+        raise TrafficRLError(f"{text}: {error}") from None
+
+
+def controller_names() -> str:
+    """Those of the classical controllers that can drive."""
+    return ", ".join(sorted(set(CONTROLLERS) - NO_DRIVERS))
 
 
 def _split(text: str, names: Sequence[str]) -> tuple[str, str]:

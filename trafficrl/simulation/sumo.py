@@ -1,4 +1,4 @@
-"""The only module that touches libsumo or traci.
+"""Touches libsumo and traci, as ``connection`` does for a SUMO of somebody else and nothing else.
 
 One process holds one libsumo simulation, and libsumo swaps it silently when a
 second one starts; ``SumoSimulation`` refuses the second instead.

@@ -1,0 +1,247 @@
+"""A SUMO that somebody else has started, over TraCI. The other module that touches traci."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from trafficrl.errors import SimulationError, TrafficRLError
+from trafficrl.simulation.sumo import NO_COMMAND
+from trafficrl.simulation.vehicles import SumoVehicles
+from trafficrl.types import FloatArray
+
+LARGEST_ANSWER = 2**26  # bytes; SUMO's answers on 100,000 vehicles are smaller
+RETRY_S = 0.2
+PATIENCE_S = 5.0  # without an answer to the first question, before that is said
+
+
+class ConnectionLost(SimulationError):
+    """SUMO is gone, or what answers is no SUMO: nothing more can be asked or told.
+
+    ``closed`` says that it went between two answers, as a SUMO that is closed does.
+    """
+
+    closed = False
+
+
+class SumoConnection(SumoVehicles):
+    """Somebody else's SUMO: its vehicles are watched, commanded and given back.
+
+    Raises ``SimulationError`` where nobody answers within ``wait`` s or it is another version,
+    and ``ConnectionLost`` from any call once SUMO is gone. ``order`` tells several clients of
+    one SUMO apart. ``on_silence`` is called once if the first answer takes long, as it does
+    until somebody starts the simulation in sumo-gui.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        wait: float = 0.0,
+        order: int | None = None,
+        on_silence: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.where = f"{host}:{port}"
+        self._modes: dict[str, tuple[int, int]] = {}  # of those taken over, as they were
+        self._limits: dict[str, tuple[float, float]] = {}  # minGap in m, maxSpeed in m/s
+        import traci
+
+        self._connection: Any = self._connect(traci, host, port, wait)
+        self._answers = _Answers(self.where, self._connection._socket, on_silence)
+        # traci itself takes any four bytes for a length, and an end for an answer.
+        self._connection._recvExact = lambda: traci.storage.Storage(self._answers.next())
+        self._api = _Guarded(self._connection, self._answers, traci.exceptions.TraCIException)
+        try:
+            if order is not None:
+                self._api.setOrder(order)
+            self._check_version(traci.constants.TRACI_VERSION)
+            self.step_length = float(self._api.simulation.getDeltaT())  # s
+            self.end_time = float(self._api.simulation.getEndTime())  # s, below 0: never
+        except BaseException:
+            self.close()
+            raise
+        self._answers.on_silence = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether SUMO can still be told something."""
+        return not self._answers.broken
+
+    @property
+    def time(self) -> float:
+        """SUMO's time, s."""
+        return float(self._api.simulation.getTime())
+
+    def expects_vehicles(self) -> bool:
+        """Whether there are vehicles, or more will come."""
+        return int(self._api.simulation.getMinExpectedNumber()) > 0
+
+    def take_over(self, vehicle: str, speed_mode: int | None, lane_change_mode: int | None) -> None:
+        """Drive a vehicle from now on; a mode of None leaves SUMO's checks as they are."""
+        api = self._api.vehicle
+        self._modes[vehicle] = api.getSpeedMode(vehicle), api.getLaneChangeMode(vehicle)
+        self._limits[vehicle] = api.getMinGap(vehicle), api.getMaxSpeed(vehicle)
+        if speed_mode is not None:
+            api.setSpeedMode(vehicle, speed_mode)
+        if lane_change_mode is not None:
+            api.setLaneChangeMode(vehicle, lane_change_mode)
+
+    def watch(self, ids: Sequence[str]) -> None:
+        super().watch(ids)
+        for gone in self._modes.keys() - set(ids):
+            del self._modes[gone], self._limits[gone]
+
+    def max_speeds(self) -> FloatArray:
+        """What each watched vehicle can drive, (V,) in m/s."""
+        return np.array([self._limits[vehicle][1] for vehicle in self._ids], dtype=np.float64)
+
+    def step(self, speeds: FloatArray) -> None:
+        """Command ``speeds`` (V,) in m/s and simulate one step; NaN: as it was commanded before."""
+        for vehicle, speed in zip(self._ids, speeds.tolist(), strict=True):
+            if speed == speed:
+                self._api.vehicle.setSpeed(vehicle, speed)
+        self._api.simulationStep()
+
+    def give_back(self) -> None:
+        """Leave all watched vehicles to SUMO, with the modes that they had."""
+        api = self._api.vehicle
+        for vehicle in self._ids:
+            speed_mode, lane_change_mode = self._modes[vehicle]
+            api.setSpeed(vehicle, NO_COMMAND)
+            api.setSpeedMode(vehicle, speed_mode)
+            api.setLaneChangeMode(vehicle, lane_change_mode)
+        self.watch([])
+
+    def close(self) -> None:
+        """End the connection; what SUMO does then is its own affair."""
+        if self.is_open:
+            with suppress(TrafficRLError):  # it is closed already, then
+                self._api.close()
+            self._answers.broken = True
+        if self._connection._socket is not None:
+            self._connection._socket.close()
+            self._connection._socket = None
+
+    def _min_gap(self, vehicle: str) -> float:
+        return self._limits[vehicle][0]
+
+    def _connect(self, traci: Any, host: str, port: int, wait: float) -> Any:
+        last_try = time.monotonic() + wait
+        while True:
+            try:
+                return traci.connection.Connection(host, port, None, None, False, None)
+            except OSError as error:
+                final = isinstance(error, socket.gaierror) or time.monotonic() >= last_try
+                if final:
+                    raise SimulationError(
+                        f"{self.where}: no SUMO there ({error.strerror or error}; start one with "
+                        f"'sumo -c X.sumocfg --remote-port {port} --num-clients 1')"
+                    ) from None
+            time.sleep(RETRY_S)
+
+    def _check_version(self, needed: int) -> None:
+        number, name = self._api.getVersion()
+        if number != needed:
+            raise SimulationError(
+                f"{self.where}: {' '.join(name.split())[:60] or 'what answers'} speaks TraCI "
+                f"{number} (should be {needed}, that of SUMO 1.28)"
+            )
+
+
+class _Answers:
+    """Whole answers from a socket; whatever cannot be one ends the connection."""
+
+    def __init__(
+        self, where: str, stream: socket.socket, on_silence: Callable[[], None] | None
+    ) -> None:
+        self.where = where
+        self.broken = False  # while an answer is under way, and for ever without one
+        self.on_silence = on_silence
+        self._socket = stream
+
+    def next(self) -> bytes:
+        """The coming answer without its length; ``ConnectionLost`` if there is none."""
+        self.broken = True
+        try:
+            if self.on_silence is not None and not self._ready():
+                self.on_silence()
+            begin = self._received(4)
+            if not begin:
+                raise self.lost("SUMO has closed the connection", closed=True)
+            (length,) = struct.unpack("!i", begin.ljust(4, b"\0"))
+            if not 4 < length <= LARGEST_ANSWER:
+                raise self.lost("what answers is no SUMO")
+            answer = self._received(length - 4)
+        except ConnectionResetError:
+            raise self.lost("SUMO has closed the connection", closed=True) from None
+        except OSError as error:
+            raise self.lost(f"the connection to SUMO is lost ({error.strerror})") from None
+        if len(answer) < length - 4:
+            raise self.lost("the connection to SUMO breaks off in an answer")
+        self.broken = False
+        return answer
+
+    def _ready(self) -> bool:
+        return bool(select.select([self._socket], [], [], PATIENCE_S)[0])
+
+    def _received(self, size: int) -> bytes:
+        """So many bytes, fewer where the connection ends."""
+        parts, missing = [], size
+        while missing and (part := self._socket.recv(min(missing, 2**16))):
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+    def lost(self, how: str, *, closed: bool = False) -> ConnectionLost:
+        """The error that says so; nothing more is asked or told after it."""
+        self.broken = True
+        error = ConnectionLost(f"{self.where}: {how}")
+        error.closed = closed
+        return error
+
+
+class _Guarded:
+    """A traci object whose calls fail with our errors alone, whatever the answer held."""
+
+    def __init__(self, target: Any, answers: _Answers, refused: type[Exception]) -> None:
+        self._target, self._answers, self._refused = target, answers, refused
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._target, name)
+        guarded = (
+            self._call(found, name)
+            if callable(found)
+            else _Guarded(found, self._answers, self._refused)
+        )
+        self.__dict__[name] = guarded  # found at once the next time
+        return guarded
+
+    def _call(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            try:
+                return function(*arguments)
+            except TrafficRLError:
+                raise
+            except self._refused as error:
+                reason = " ".join(str(error).split())
+                raise SimulationError(
+                    f"{self._answers.where}: SUMO refuses {name}: {reason}"
+                ) from None
+            except OSError:  # of sending
+                raise self._answers.lost("SUMO has closed the connection", closed=True) from None
+            except Exception as error:  # an answer is taken apart without any check
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+                raise self._answers.lost(
+                    f"the answer to {name} makes no sense ({reason})"
+                ) from None
+
+        return call
