@@ -43,25 +43,25 @@ def commanded_acceleration(states: VehicleStates) -> FloatArray:
 
 @FEATURES.register("headway", unit="m")
 def headway(states: VehicleStates) -> FloatArray:
-    """Gap to the leader's rear bumper, m."""
+    """Gap to the leader's rear bumper, m; at most 100, also without a leader."""
     return np.minimum(states.headway, MAX_HEADWAY)
 
 
 @FEATURES.register("relative_speed", unit="m/s")
 def relative_speed(states: VehicleStates) -> FloatArray:
-    """Leader's speed less own, m/s."""
+    """Leader's speed less own, m/s; 0 without a leader."""
     return np.nan_to_num(states.leader_speed - states.speed)
 
 
 @FEATURES.register("follower_headway", unit="m")
 def follower_headway(states: VehicleStates) -> FloatArray:
-    """The follower's gap to the own rear bumper, m."""
+    """The follower's gap to the own rear bumper, m; at most 100, also without a follower."""
     return np.minimum(states.of_follower(states.headway, np.inf), MAX_HEADWAY)
 
 
 @FEATURES.register("follower_relative_speed", unit="m/s")
 def follower_relative_speed(states: VehicleStates) -> FloatArray:
-    """Own speed less the follower's, m/s."""
+    """Own speed less the follower's, m/s; 0 without a follower."""
     follower_speed = states.of_follower(states.speed, np.nan)
     return np.nan_to_num(states.speed - follower_speed)
 
@@ -84,7 +84,7 @@ def gap_speed_error(
 
 @FEATURES.register("crossing_distance", unit="m")
 def crossing_distance(states: VehicleStates) -> FloatArray:
-    """Distance still to go to the next crossing, m."""
+    """Distance still to go to the next crossing, m; at most 100, also without one."""
     return np.minimum(distance_to_crossing(states), MAX_HEADWAY)
 
 
