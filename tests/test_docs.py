@@ -138,11 +138,11 @@ def test_a_shown_command_runs(command: str, workplace: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_shown_python_runs(page: Path, tmp_path: Path) -> None:
+def test_shown_python_runs(page: Path, workplace: Path) -> None:
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S):
         done = subprocess.run(
             [sys.executable, "-c", block],
-            cwd=tmp_path,
+            cwd=workplace,
             capture_output=True,
             text=True,
             check=False,

@@ -28,9 +28,8 @@ def test_the_format_follows_the_name(
     assert lines[4].startswith("  out  m/s2: acceleration for the coming control interval")
     assert lines[5].startswith("largest difference from the run over 960 random vehicles: ")
     assert [path.name for path in tmp_path.iterdir()] == [name]
-    values = [
-        load_policy(path).act(FEATURES, [-1, 0]).values for path in (tmp_path / name, trained)
-    ]
+    policies = [load_policy(path) for path in (tmp_path / name, trained)]
+    values = [policy.act(FEATURES, [-1, 0]).values for policy in policies]
     np.testing.assert_allclose(*values, atol=1e-6)
 
 
@@ -53,7 +52,7 @@ def test_the_format_can_be_said(tmp_path: Path, trained: Path) -> None:
     ],
 )
 def test_mistakes(
-    refused, trained: Path, tmp_path: Path, arguments, code: int, message: str
+    refused, trained: Path, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
     words = [word.format(run=trained, tmp=tmp_path) for word in arguments]
     assert message in refused("export", *words, code=code)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -96,18 +95,3 @@ def start() -> Iterator[Start]:
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
-
-
-@pytest.fixture
-def deploying() -> Callable[..., subprocess.Popen[str]]:
-    """Starts ``trafficrl deploy`` as a process of its own."""
-
-    def run(*arguments: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "trafficrl", "deploy", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    return run

@@ -132,6 +132,8 @@ def test_a_vehicle_is_given_back_as_it_was(start) -> None:
         ]
         for vehicle in (one, other):
             sumo.take_over(vehicle, 0, 0)
+        sumo.watch([one])
+        sumo.take_over(other, 0, 0)  # which was gone and is there again
         sumo.watch([one, other])
         assert (api.getSpeedMode(one), api.getLaneChangeMode(one)) == (0, 0)
         for _ in range(10):

@@ -128,7 +128,7 @@ class PolicyDriver:
     def _deal(self, traffic: LiveTraffic) -> IntArray:
         policies = self.policy.card.policies
         if self.assign == "slot":
-            return by_slot(policies, traffic.arrived)[traffic.arrivals]
+            return by_slot(policies, traffic.arrived)[traffic.numbers]
         return by_leaders(policies, traffic.states.leader[0], np.arange(len(traffic.ids)))
 
 

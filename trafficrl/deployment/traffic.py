@@ -30,14 +30,23 @@ class LiveTraffic:
         self.pattern = pattern
         self._modes = speed_mode, lane_change_mode
         self.ids: list[str] = []
-        self.arrivals: IntArray = np.empty(0, dtype=np.int64)  # (V,) how many came before each
-        self.arrived = 0
+        self._numbers: dict[str, int] = {}  # of all that ever came, in that order
         self._others: set[str] = set()  # that are not ours to drive
         self._come_and_go()
         if not self.ids:  # the first vehicles depart
             sumo.step(np.empty(0))
             self._come_and_go()
         self.states: VehicleStates = self._look()
+
+    @property
+    def arrived(self) -> int:
+        """How many vehicles there have been."""
+        return len(self._numbers)
+
+    @property
+    def numbers(self) -> IntArray:
+        """Of each vehicle how many came before it, (V,)."""
+        return np.array([self._numbers[vehicle] for vehicle in self.ids], dtype=np.int64)
 
     def advance(self, acceleration: FloatArray) -> IntArray:
         """One simulation step with accelerations (V,) in m/s2, NaN: no command.
@@ -69,10 +78,8 @@ class LiveTraffic:
         self._others |= here - known - set(new)
         for vehicle in new:
             self.sumo.take_over(vehicle, *self._modes)
-        numbers = np.arange(self.arrived, self.arrived + len(new))
-        self.arrived += len(new)
+            self._numbers.setdefault(vehicle, len(self._numbers))
         self.ids = [*(self.ids[place] for place in stay), *new]
-        self.arrivals = np.concatenate([self.arrivals[stay], numbers])
         self.sumo.watch(self.ids)
         return np.array([*stay, *[-1] * len(new)], dtype=np.int64)
 

@@ -51,8 +51,10 @@ class SumoConnection(SumoVehicles):
     ) -> None:
         super().__init__()
         self.where = f"{host}:{port}"
-        self._modes: dict[str, tuple[int, int]] = {}  # of those taken over, as they were
+        # Of all that were ever taken over, as some go and come again (teleported).
+        self._modes: dict[str, tuple[int, int]] = {}  # as they were before
         self._limits: dict[str, tuple[float, float]] = {}  # minGap in m, maxSpeed in m/s
+        self._taken: set[str] = set()  # who is to be given back
         import traci
 
         self._connection: Any = self._connect(traci, host, port, wait)
@@ -88,8 +90,10 @@ class SumoConnection(SumoVehicles):
     def take_over(self, vehicle: str, speed_mode: int | None, lane_change_mode: int | None) -> None:
         """Drive a vehicle from now on; a mode of None leaves SUMO's checks as they are."""
         api = self._api.vehicle
-        self._modes[vehicle] = api.getSpeedMode(vehicle), api.getLaneChangeMode(vehicle)
-        self._limits[vehicle] = api.getMinGap(vehicle), api.getMaxSpeed(vehicle)
+        if vehicle not in self._modes:
+            self._modes[vehicle] = api.getSpeedMode(vehicle), api.getLaneChangeMode(vehicle)
+            self._limits[vehicle] = api.getMinGap(vehicle), api.getMaxSpeed(vehicle)
+        self._taken.add(vehicle)
         if speed_mode is not None:
             api.setSpeedMode(vehicle, speed_mode)
         if lane_change_mode is not None:
@@ -97,8 +101,7 @@ class SumoConnection(SumoVehicles):
 
     def watch(self, ids: Sequence[str]) -> None:
         super().watch(ids)
-        for gone in self._modes.keys() - set(ids):
-            del self._modes[gone], self._limits[gone]
+        self._taken &= set(ids)
 
     def max_speeds(self) -> FloatArray:
         """What each watched vehicle can drive, (V,) in m/s."""
@@ -112,9 +115,9 @@ class SumoConnection(SumoVehicles):
         self._api.simulationStep()
 
     def give_back(self) -> None:
-        """Leave all watched vehicles to SUMO, with the modes that they had."""
+        """Leave all vehicles that were taken over to SUMO, with the modes that they had."""
         api = self._api.vehicle
-        for vehicle in self._ids:
+        for vehicle in sorted(self._taken):
             speed_mode, lane_change_mode = self._modes[vehicle]
             api.setSpeed(vehicle, NO_COMMAND)
             api.setSpeedMode(vehicle, speed_mode)
