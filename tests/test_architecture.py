@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trafficrl"
 
-LEARNING = ["trafficrl.nn", "trafficrl.algorithms", "trafficrl.training", "trafficrl.evaluation"]
+LEARNING = [
+    *("trafficrl.nn", "trafficrl.algorithms", "trafficrl.training"),
+    *("trafficrl.evaluation", "trafficrl.deployment"),
+]
 WORLD = ["trafficrl.simulation", "trafficrl.envs"]
 SUMO = ["libsumo", "traci"]
 
