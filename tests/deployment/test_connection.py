@@ -6,13 +6,17 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from itertools import count
 
 import numpy as np
 import pytest
 
-from trafficrl.errors import SimulationError
+from trafficrl.deployment.live import Summary, drive, live_driver
+from trafficrl.errors import SimulationError, TrafficRLError
+from trafficrl.simulation import connection
 from trafficrl.simulation.connection import ConnectionLost, SumoConnection
 
 Serve = Callable[..., int]
@@ -170,3 +174,62 @@ def test_a_killed_sumo_is_noticed_with_the_next_question(start) -> None:
         assert caught.value.closed and not sumo.is_open
         with pytest.raises(ConnectionLost):
             sumo.step(np.empty(0))
+
+
+def corrupting(port: int, seed: int) -> int:
+    """The port of who passes everything on to a SUMO, but changes a byte of one of its answers."""
+    server = socket.create_server(("localhost", 0))
+    rng = np.random.default_rng(seed)
+    victim = int(rng.integers(1, 400))
+
+    def answers(sumo: socket.socket, client: socket.socket) -> None:
+        for number in count():
+            answer = bytearray(sumo.recv(2**16))
+            if not answer:
+                break
+            if number == victim:
+                answer[rng.integers(len(answer))] ^= int(rng.integers(1, 256))
+            client.sendall(answer)
+
+    def run() -> None:
+        client, _ = server.accept()
+        with suppress(OSError), server, client, connect(port) as sumo:
+            threading.Thread(target=quietly, args=(answers, sumo, client), daemon=True).start()
+            while question := client.recv(2**16):
+                sumo.sendall(question)
+
+    threading.Thread(target=run, daemon=True).start()
+    found: int = server.getsockname()[1]
+    return found
+
+
+def quietly(function: Callable[..., None], *arguments: object) -> None:
+    with suppress(OSError):
+        function(*arguments)
+
+
+def connect(port: int) -> socket.socket:
+    """To a SUMO that may be starting yet."""
+    for _ in range(200):
+        with suppress(ConnectionRefusedError):
+            return socket.create_connection(("localhost", port))
+        time.sleep(0.05)
+    raise AssertionError("no SUMO")
+
+
+@pytest.mark.parametrize("name", ["idm", "run"])
+def test_a_byte_that_goes_wrong_ends_in_one_line_or_changes_a_number(
+    start, trained, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(connection, "STALL_S", 0.2)
+    text = str(trained()) if name == "run" else name
+    ends = set()
+    for seed in range(15):
+        _, port = start("ring")
+        try:
+            with closing(SumoConnection("localhost", corrupting(port, seed), wait=20.0)) as sumo:
+                ends.add(drive(live_driver(text, "latest", None), sumo, "*", Summary(), steps=5))
+        except TrafficRLError as error:
+            assert "\n" not in str(error)
+            ends.add(type(error).__name__)
+    assert "ConnectionLost" in ends

@@ -232,6 +232,8 @@ def _reason_to_end(
         return f"{steps:,} steps are over"
     if 0.0 <= sumo.end_time <= traffic.states.time + 0.5 * sumo.step_length:
         return f"SUMO's end time, {sumo.end_time:g} s, is reached"
-    if not traffic.ids and not sumo.expects_vehicles():
+    with sumo.sensible():
+        nobody = not traffic.ids and not sumo.expects_vehicles()
+    if nobody:
         return "no vehicle is left, and none will come"
     return None

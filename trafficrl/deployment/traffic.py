@@ -32,11 +32,12 @@ class LiveTraffic:
         self.ids: list[str] = []
         self._numbers: dict[str, int] = {}  # of all that ever came, in that order
         self._others: set[str] = set()  # that are not ours to drive
-        self._come_and_go()
-        if not self.ids:  # the first vehicles depart
-            sumo.step(np.empty(0))
+        with sumo.sensible():
             self._come_and_go()
-        self.states: VehicleStates = self._look()
+            if not self.ids:  # the first vehicles depart
+                sumo.step(np.empty(0))
+                self._come_and_go()
+            self.states: VehicleStates = self._look()
 
     @property
     def arrived(self) -> int:
@@ -57,8 +58,9 @@ class LiveTraffic:
         before, step = self.states.speed[0], self.sumo.step_length
         command = np.clip(before + acceleration * step, 0.0, self.sumo.max_speeds())
         self.sumo.step(command)
-        index = self._come_and_go()
-        states = self._look()
+        with self.sumo.sensible():
+            index = self._come_and_go()
+            states = self._look()
         states.entered = index[None] < 0
         before, command, acceleration = (
             kept(values, index, np.nan)[None] for values in (before, command, acceleration)

@@ -6,8 +6,8 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from trafficrl.types import FloatArray
 LARGEST_ANSWER = 2**26  # bytes; SUMO's answers on 100,000 vehicles are smaller
 RETRY_S = 0.2
 PATIENCE_S = 5.0  # without an answer to the first question, before that is said
+STALL_S = 20.0  # within an answer: SUMO sends each at once
 
 
 class ConnectionLost(SimulationError):
@@ -66,8 +67,11 @@ class SumoConnection(SumoVehicles):
             if order is not None:
                 self._api.setOrder(order)
             self._check_version(traci.constants.TRACI_VERSION)
-            self.step_length = float(self._api.simulation.getDeltaT())  # s
-            self.end_time = float(self._api.simulation.getEndTime())  # s, below 0: never
+            with self.sensible():
+                self.step_length = float(self._api.simulation.getDeltaT())  # s
+                self.end_time = float(self._api.simulation.getEndTime())  # s, below 0: never
+                if not 0.0 < self.step_length < np.inf:
+                    raise ValueError(f"steps of {self.step_length} s")
         except BaseException:
             self.close()
             raise
@@ -77,6 +81,15 @@ class SumoConnection(SumoVehicles):
     def is_open(self) -> bool:
         """Whether SUMO can still be told something."""
         return not self._answers.broken
+
+    @contextmanager
+    def sensible(self) -> Iterator[None]:
+        """While what SUMO tells is taken in: what is not of its kind ends the connection."""
+        try:
+            yield
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise self._answers.lost(f"what SUMO tells makes no sense ({reason})") from error
 
     @property
     def time(self) -> float:
@@ -175,11 +188,12 @@ class _Answers:
         """The coming answer without its length; ``ConnectionLost`` if there is none."""
         self.broken = True
         try:
-            if self.on_silence is not None and not self._ready():
+            if self.on_silence is not None and not self._ready(PATIENCE_S):
                 self.on_silence()
-            begin = self._received(4)
+            begin = self._socket.recv(4)
             if not begin:
                 raise self.lost("SUMO has closed the connection", closed=True)
+            begin += self._received(4 - len(begin))
             (length,) = struct.unpack("!i", begin.ljust(4, b"\0"))
             if not 4 < length <= LARGEST_ANSWER:
                 raise self.lost("what answers is no SUMO")
@@ -193,13 +207,16 @@ class _Answers:
         self.broken = False
         return answer
 
-    def _ready(self) -> bool:
-        return bool(select.select([self._socket], [], [], PATIENCE_S)[0])
+    def _ready(self, seconds: float) -> bool:
+        return bool(select.select([self._socket], [], [], seconds)[0])
 
     def _received(self, size: int) -> bytes:
-        """So many bytes, fewer where the connection ends."""
+        """So many bytes more, fewer where the connection ends or nothing comes."""
         parts, missing = [], size
-        while missing and (part := self._socket.recv(min(missing, 2**16))):
+        while missing and self._ready(STALL_S):
+            part = self._socket.recv(min(missing, 2**16))
+            if not part:
+                break
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)
