@@ -73,7 +73,8 @@ def deploy(
     Ctrl-C gives the vehicles back.
     """
     from trafficrl.deployment.live import Summary, drive, live_driver
-    from trafficrl.simulation.connection import ConnectionLost, SumoConnection
+    from trafficrl.errors import ConnectionLost
+    from trafficrl.simulation.connection import SumoConnection
 
     driver, summary = live_driver(run, checkpoint, assign), Summary()
     sumo = SumoConnection(host, port, wait=wait, order=order, on_silence=_say_that_it_waits)
@@ -91,7 +92,7 @@ def deploy(
             )
         except ConnectionLost as lost:
             # Where no other end is in sight, SUMO's own is as good as any.
-            if not lost.closed or steps is not None or sumo.end_time >= 0:
+            if not lost.in_order or steps is not None or sumo.end_time >= 0:
                 click.echo(summary)
                 raise
             end = "SUMO has closed the connection"

@@ -18,7 +18,12 @@ class SimulationError(TrafficRLError):
 
 
 class ConnectionLost(SimulationError):
-    """The SUMO that ran is gone: it ended, or somebody closed its window."""
+    """The SUMO that ran is gone: it ended, or somebody closed its window.
+
+    ``in_order`` is False where it went in the middle of an answer, or answers make no sense.
+    """
+
+    in_order = True
 
 
 class CheckpointError(TrafficRLError):

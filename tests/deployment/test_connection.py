@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from trafficrl.deployment.live import Summary, drive, live_driver
-from trafficrl.errors import SimulationError, TrafficRLError
+from trafficrl.errors import ConnectionLost, SimulationError, TrafficRLError
 from trafficrl.simulation import connection
-from trafficrl.simulation.connection import ConnectionLost, SumoConnection
+from trafficrl.simulation.connection import SumoConnection
 
 Serve = Callable[..., int]
 OK = struct.pack("!BBBi", 7, 0x00, 0, 0)  # of getVersion: length, command, result, no text
@@ -171,7 +171,7 @@ def test_a_killed_sumo_is_noticed_with_the_next_question(start) -> None:
         process.wait()
         with pytest.raises(ConnectionLost, match="SUMO has closed the connection") as caught:
             sumo.on_the_road()
-        assert caught.value.closed and not sumo.is_open
+        assert caught.value.in_order and not sumo.is_open
         with pytest.raises(ConnectionLost):
             sumo.step(np.empty(0))
 

@@ -69,12 +69,13 @@ def merge(tmp_path: Path) -> ScenarioConfig:
 
 
 @pytest.fixture
-def foreign(merge: ScenarioConfig, start) -> Iterator[SumoConnection]:
+def foreign(merge: ScenarioConfig, start, tmp_path: Path) -> Iterator[SumoConnection]:
     """The SUMO of the merge's first episode, started by somebody else."""
     types = SumoTypes(merge.simulation, VEHICLE_LENGTH)
     seed = int(np.random.default_rng(0).integers(2**31))
     network = build_streets(merge.network)
-    options = sumo_options(merge.simulation, network, seed, types=types.write())
+    log = tmp_path / "warnings.txt"
+    options = sumo_options(merge.simulation, network, seed, types=types.write(), warnings=log)
     with connected(start(None, *options)) as sumo:
         yield sumo
     types.close()

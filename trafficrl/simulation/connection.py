@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trafficrl.errors import SimulationError, TrafficRLError
+from trafficrl.errors import ConnectionLost, SimulationError, TrafficRLError
 from trafficrl.simulation.sumo import NO_COMMAND
 from trafficrl.simulation.vehicles import SumoVehicles
 from trafficrl.types import FloatArray
@@ -21,15 +21,6 @@ LARGEST_ANSWER = 2**26  # bytes; SUMO's answers on 100,000 vehicles are smaller
 RETRY_S = 0.2
 PATIENCE_S = 5.0  # without an answer to the first question, before that is said
 STALL_S = 20.0  # within an answer: SUMO sends each at once
-
-
-class ConnectionLost(SimulationError):
-    """SUMO is gone, or what answers is no SUMO: nothing more can be asked or told.
-
-    ``closed`` says that it went between two answers, as a SUMO that is closed does.
-    """
-
-    closed = False
 
 
 class SumoConnection(SumoVehicles):
@@ -192,14 +183,14 @@ class _Answers:
                 self.on_silence()
             begin = self._socket.recv(4)
             if not begin:
-                raise self.lost("SUMO has closed the connection", closed=True)
+                raise self.lost("SUMO has closed the connection", in_order=True)
             begin += self._received(4 - len(begin))
             (length,) = struct.unpack("!i", begin.ljust(4, b"\0"))
             if not 4 < length <= LARGEST_ANSWER:
                 raise self.lost("what answers is no SUMO")
             answer = self._received(length - 4)
         except ConnectionResetError:
-            raise self.lost("SUMO has closed the connection", closed=True) from None
+            raise self.lost("SUMO has closed the connection", in_order=True) from None
         except OSError as error:
             raise self.lost(f"the connection to SUMO is lost ({error.strerror})") from None
         if len(answer) < length - 4:
@@ -221,11 +212,11 @@ class _Answers:
             missing -= len(part)
         return b"".join(parts)
 
-    def lost(self, how: str, *, closed: bool = False) -> ConnectionLost:
+    def lost(self, how: str, *, in_order: bool = False) -> ConnectionLost:
         """The error that says so; nothing more is asked or told after it."""
         self.broken = True
         error = ConnectionLost(f"{self.where}: {how}")
-        error.closed = closed
+        error.in_order = in_order
         return error
 
 
@@ -257,7 +248,7 @@ class _Guarded:
                     f"{self._answers.where}: SUMO refuses {name}: {reason}"
                 ) from None
             except OSError:  # of sending
-                raise self._answers.lost("SUMO has closed the connection", closed=True) from None
+                raise self._answers.lost("SUMO has closed the connection", in_order=True) from None
             except Exception as error:  # an answer is taken apart without any check
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
                 raise self._answers.lost(
