@@ -103,7 +103,7 @@ def evaluated(driver: Driver, config: ScenarioConfig, steps: int) -> Speeds:
 def agree(first: Speeds, second: Speeds) -> None:
     assert [set(one) for one in first] == [set(one) for one in second]
     far = max(abs(one[name] - two[name]) for one, two in zip(first, second) for name in one)  # noqa: B905
-    assert far < 1e-3
+    assert far < 1e-6
 
 
 @pytest.mark.parametrize("who", ["run", "idm", "ploeg", "pi_saturation"])
