@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .evaluation_options import assign_option
+from .evaluation_options import assign_option, checkpoint_option
 
 if TYPE_CHECKING:
     from trafficrl.evaluation.dealing import Assignment
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     help="Who changes lanes, 0: nobody  [default: as it is, SUMO]",
 )
-@click.option("--checkpoint", type=click.Choice(["best", "latest"]), default="best")
+@checkpoint_option
 @assign_option
 @click.option(
     "--wait",

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from .evaluation_options import checkpoint_option
+
 ONNX = ".onnx"
 
 
@@ -25,9 +27,7 @@ ONNX = ".onnx"
     required=True,
     help="File to write",
 )
-@click.option(
-    "--checkpoint", type=click.Choice(["best", "latest"]), default="best", show_default=True
-)
+@checkpoint_option
 def export(run: Path, format_: str | None, output: Path, checkpoint: str) -> None:
     """Write the policy of RUN to a file that says what goes in and what comes out.
 
