@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,15 @@ class Links:
             return links[0]
         columns = zip(*((*one.policy, *one.value) for one in links), strict=True)
         a, b, c, d = (torch.stack(column, dim=1) for column in columns)
+        return Links((a, b), (c, d))
+
+    @staticmethod
+    def merge(links: list[Links]) -> Links:
+        """Links (B, ...) of several simulations as of one; fixed ones (N, K) are all alike."""
+        if links[0].policy[0].dim() == 2:
+            return links[0]
+        columns = zip(*((*one.policy, *one.value) for one in links), strict=True)
+        a, b, c, d = (torch.cat(column) for column in columns)
         return Links((a, b), (c, d))
 
     def to(self, device: torch.device) -> Links:
@@ -59,6 +69,16 @@ class Rollout:
     def ended(self) -> Tensor:
         """Where an episode was over after the step, (B, T) bool."""
         return self.terminated | self.truncated
+
+    @staticmethod
+    def merge(rollouts: list[Rollout]) -> Rollout:
+        """Rollouts of several simulations, all of T intervals, as replicas of one."""
+        parts: dict[str, Any] = {}
+        for name in Rollout.__slots__:
+            values = [getattr(one, name) for one in rollouts]
+            linked = isinstance(values[0], Links)
+            parts[name] = Links.merge(values) if linked else torch.cat(values)
+        return Rollout(**parts)
 
     def to(self, device: torch.device) -> Rollout:
         """The same on a device."""

@@ -236,6 +236,15 @@ class TrainingConfig(Section):
     total_steps: int = Field(ge=1, description="simulation steps over all replicas")
     seed: int = Field(0, ge=0)
     replicas: int = Field(1, ge=1, le=64, description="copies side by side in one simulation")
+    simulations: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="SUMO processes that collect beside each other, each its replicas",
+    )
+    worker_timeout_s: float = Field(
+        600.0, gt=0, description="a simulation that does not answer for so long is replaced"
+    )
     validate_every_steps: int = Field(
         20_000, ge=1, description="validate the deterministic policy this often, simulation steps"
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trafficrl.algorithms.base import Algorithm, Decision
+from trafficrl.algorithms.base import Actor, Decision
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import NumericalError
@@ -28,17 +28,43 @@ class Collected:
     mean_speed: float  # m/s, over agents and steps
     mean_reward: float  # evaluated terms summed over agents, per simulation step
 
+    @staticmethod
+    def merge(parts: Sequence[Collected]) -> Collected:
+        """All of several simulations, in their order, as replicas of one."""
+        if len(parts) == 1:
+            return parts[0]
+        replicas = [len(part.rollout.obs) for part in parts]
+        first = [sum(replicas[:index]) for index in range(len(parts))]
+        steps = [part.sim_steps for part in parts]
+        return Collected(
+            rollout=Rollout.merge([part.rollout for part in parts]),
+            episodes=[
+                replace(episode, replica=first[index] + episode.replica)
+                for index, part in enumerate(parts)
+                for episode in part.episodes
+            ],
+            sim_steps=sum(steps),
+            mean_speed=float(np.average([part.mean_speed for part in parts], weights=replicas)),
+            mean_reward=float(np.average([part.mean_reward for part in parts], weights=steps)),
+        )
+
 
 class Collector:
     """Continues episodes from one call to the next."""
 
     def __init__(
-        self, env: ArrayEnv, algorithm: Algorithm, generator: torch.Generator, *, gamma: float
+        self,
+        env: ArrayEnv,
+        actor: Actor,
+        generator: torch.Generator,
+        *,
+        value_hops: int,
+        gamma: float,
     ) -> None:
         self.env = env
         self.gamma = gamma
-        self.links = LinkTracker(env, algorithm.value_hops)
-        self.algorithm = algorithm
+        self.links = LinkTracker(env, value_hops)
+        self.actor = actor
         self.generator = generator
         self._recorder = EpisodeRecorder(env)
         self._obs: torch.Tensor | None = None
@@ -65,7 +91,7 @@ class Collector:
             links.append(self.links.now())
             memory.append(self._memory)
             held.append(self._held)
-            decision = self.algorithm.act(self._obs, links[-1], self._memory, self.generator)
+            decision = self.actor.act(self._obs, links[-1], self._memory, self.generator)
             decisions.append(decision)
             self._memory = decision.memory
             action = decision.action.numpy()
@@ -109,7 +135,7 @@ class Collector:
     def _begin(self) -> torch.Tensor:
         self._begun, self._actions = self.env.rng.bit_generator.state, []
         obs = torch.from_numpy(self.env.reset())
-        self._memory = fresh_memory(self.algorithm, obs)
+        self._memory = fresh_memory(self.actor, obs)
         self._held = np.zeros(self.env.replicas, dtype=bool)
         self._recorder.begin()
         return obs
@@ -174,9 +200,9 @@ def fold_absorbed(
     rollout.active &= ~held
 
 
-def fresh_memory(algorithm: Algorithm, obs: torch.Tensor) -> torch.Tensor:
+def fresh_memory(actor: Actor, obs: torch.Tensor) -> torch.Tensor:
     """What agents with observations (B, N, O) remember at the start of an episode: zeros."""
-    return obs.new_zeros(*obs.shape[:2], algorithm.memory_width)
+    return obs.new_zeros(*obs.shape[:2], actor.memory_width)
 
 
 def _mean_speed(env: ArrayEnv) -> float:

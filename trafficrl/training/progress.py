@@ -24,3 +24,4 @@ class Progress:
     validation: dict[str, float] | None  # where this update was followed by one
     warnings: list[dict[str, Any]]  # of SUMO in this update, as far as they are written
     n_warnings: int  # of SUMO, in the whole run
+    workers_lost: list[str]  # in this update: which, and how

@@ -29,9 +29,11 @@ def numpy_stream(purpose: Purpose, seed: int, index: int = 0) -> np.random.Gener
     return np.random.default_rng(_sequence(purpose, seed, index))
 
 
-def torch_stream(purpose: Purpose, seed: int, device: str = "cpu") -> torch.Generator:
-    """The stream of a purpose, as a torch generator."""
-    words = _sequence(purpose, seed, 0).generate_state(1, np.uint64)
+def torch_stream(
+    purpose: Purpose, seed: int, device: str = "cpu", *, index: int = 0
+) -> torch.Generator:
+    """Stream ``index`` of a purpose, as a torch generator."""
+    words = _sequence(purpose, seed, index).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(words[0] >> np.uint64(1)))
 
 

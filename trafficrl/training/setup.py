@@ -13,27 +13,19 @@ from trafficrl.algorithms import ALGORITHMS, AgentSpec, Algorithm
 from trafficrl.config import ScenarioConfig
 from trafficrl.config.scenario import ActionConfig, FeatureConfig
 from trafficrl.envs.actions import make_actions
-from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import TrafficRLError
 from trafficrl.nn.encoding import FeatureSpec
 from trafficrl.terms import FEATURES, WRAPS
-from trafficrl.training.links import LinkTracker
 from trafficrl.training.seeding import torch_stream
 
 
 def make_algorithm(
-    name: str, config: ScenarioConfig, env: ArrayEnv, *, seed: int, device: str = "cpu"
+    name: str, config: ScenarioConfig, widths: Sequence[int], *, seed: int, device: str = "cpu"
 ) -> Algorithm:
-    """The algorithm with fresh weights, shaped for ``env``, which has been reset."""
-    settings = getattr(config.algorithms, name)
+    """The algorithm with fresh weights; ``widths`` are those of ``LinkTracker``."""
     return ALGORITHMS[name](
-        agent_spec(
-            config.observation,
-            config.action,
-            env.n_agents,
-            *LinkTracker(env, settings.value_hops).widths(),
-        ),
-        settings,
+        agent_spec(config.observation, config.action, config.n_agents, *widths),
+        getattr(config.algorithms, name),
         generator=torch_stream("weights", seed),
         device=checked_device(device),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,15 @@ import torch
 from trafficrl.algorithms import Streams
 from trafficrl.config import ScenarioConfig
 from trafficrl.config.scenario import RoutesStart
-from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import CheckpointError, NumericalError, TrafficRLError, WriteError
-from trafficrl.training.collector import Collected, Collector, fresh_memory
-from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
+from trafficrl.training.collector import Collected
+from trafficrl.training.fleet import Fleet
 from trafficrl.training.progress import Phase, Progress
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.saving import Saver
-from trafficrl.training.seeding import numpy_stream, torch_stream
+from trafficrl.training.seeding import torch_stream
 from trafficrl.training.setup import make_algorithm
+from trafficrl.training.shard import Weights, acting_weights
 from trafficrl.training.warning_log import WarningLog
 
 VALIDATED = ("return", "mean_speed_mps", "speed_std_mps", "collisions", "override_fraction")
@@ -36,7 +36,15 @@ class Trainer:
     training ends where an uninterrupted one would, bit for bit.
     """
 
-    def __init__(self, config: ScenarioConfig, run: RunDirectory, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: ScenarioConfig,
+        run: RunDirectory,
+        *,
+        device: str = "cpu",
+        workers: int = 0,
+    ) -> None:
+        """``workers`` processes collect; with 0 this one does. Results do not depend on it."""
         self.config = config
         self.run = run
         self.saver = Saver(run)
@@ -49,32 +57,20 @@ class Trainer:
             )
         self.warnings = WarningLog(run.warnings_file)
         torch.set_num_threads(settings.torch_threads)
-        self.env = ArrayEnv(config, replicas=settings.replicas)
-        self.env.rng = numpy_stream("environment", settings.seed)
-        self.env.world.crossing_collisions = settings.crossing_collisions
-        self.env.world.warnings_belong_to(None)
+        self.fleet = Fleet(config, workers)
         try:
-            # The shapes of networks need a graph, a graph needs vehicles.
-            self.env.reset(numpy_stream("validation", settings.seed))
             self.algorithm = make_algorithm(
-                settings.algorithm, config, self.env, seed=settings.seed, device=device
+                settings.algorithm, config, self.fleet.widths, seed=settings.seed, device=device
             )
         except BaseException:
-            self.env.close()
+            self.fleet.close()
             raise
-        learner = getattr(config.algorithms, settings.algorithm)
-        self.collector = Collector(
-            self.env,
-            self.algorithm,
-            torch_stream("policy", settings.seed, device),
-            gamma=learner.gamma,
-        )
         self._streams = Streams(
             minibatches=torch_stream("minibatches", settings.seed),
             actions=torch_stream("actions", settings.seed, device),
             model=torch_stream("model", settings.seed, device),
         )
-        self._rollout_steps: int = learner.rollout_steps
+        self._rollout_steps: int = getattr(config.algorithms, settings.algorithm).rollout_steps
         self.iteration = 0
         self.sim_steps = 0
         self._validated_at = 0
@@ -132,10 +128,15 @@ class Trainer:
             raise type(error)(f"{error}; {self._where(error)}") from error
 
     def close(self) -> None:
-        """End the simulation and let others train in the directory."""
-        self.env.close()
-        self._log_warnings()  # a SUMO of its own holds some back until it ends
-        self.run.lock.release()
+        """End the simulations and let others train in the directory."""
+        try:
+            self.fleet.close()
+            # A SUMO of its own holds some back until it ends; that matters less than what
+            # may have ended the training.
+            with suppress(WriteError):
+                self._log_warnings()
+        finally:
+            self.run.lock.release()
 
     # ------------------------------------------------------------------
 
@@ -147,8 +148,12 @@ class Trainer:
         while self.sim_steps < total and not self._stop:
             started = time.perf_counter()
             on_phase("collect")
-            self._warnings_of("training", self.iteration + 1)
-            collected = self.collector.collect(self._next_rollout(), since=self.sim_steps)
+            collected = self.fleet.collect(
+                self._weights(),
+                sim_steps=self._next_rollout(),
+                since=self.sim_steps,
+                iteration=self.iteration + 1,
+            )
             collect_seconds = time.perf_counter() - started
             on_phase("update")
             losses = self.algorithm.update(collected.rollout, self._streams, self.sim_steps / total)
@@ -170,8 +175,14 @@ class Trainer:
                 "update_s": update_seconds,
                 "validate_and_save_s": done - started - collect_seconds - update_seconds,
             }
+            losses_of_workers = self.fleet.take_losses()
             self.run.log_timing(
-                {"iteration": self.iteration, "sim_steps": self.sim_steps, **seconds}
+                {
+                    "iteration": self.iteration,
+                    "sim_steps": self.sim_steps,
+                    **seconds,
+                    "workers_lost": len(losses_of_workers),
+                }
             )
             on_progress(
                 Progress(
@@ -185,6 +196,7 @@ class Trainer:
                     validation=validation,
                     warnings=warnings,
                     n_warnings=self.warnings.tally.total,
+                    workers_lost=losses_of_workers,
                 )
             )
         if self.saver.saved_at != self.sim_steps:
@@ -221,27 +233,21 @@ class Trainer:
         )
         return metrics
 
-    def _warnings_of(self, phase: str, iteration: int) -> None:
-        self.env.world.warnings_belong_to({"iteration": iteration, "phase": phase})
+    def _weights(self) -> Weights:
+        return acting_weights(self.algorithm, self.config.n_agents)
 
     def _log_warnings(self) -> list[dict[str, Any]]:
-        return self.warnings.add(self.iteration, self.env.world.take_warnings())
+        return self.warnings.add(self.iteration, self.fleet.take_warnings())
 
     def _next_rollout(self) -> int:
         """Simulation steps of each replica: a whole rollout, or what is left of the budget."""
         left = self.config.training.total_steps - self.sim_steps
-        return min(self._rollout_steps, math.ceil(left / self.env.replicas))
+        replicas = self.config.training.replicas * self.config.training.simulations
+        return min(self._rollout_steps, math.ceil(left / replicas))
 
     def _validate(self) -> dict[str, float]:
         """Drive validation episodes with the deterministic policy; keep the best checkpoint."""
-        before = self.collector.state_dict()
-        self._warnings_of("validation", self.iteration)
-        with self._every_collision_counts():
-            summaries = self._validation_episodes()
-        # Drives the running episode again, in which collisions count as they did; SUMO's
-        # warnings would be counted twice.
-        self.env.world.warnings_belong_to(None)
-        self.collector.load_state_dict(before)
+        summaries = self.fleet.validate(self._weights(), iteration=self.iteration)
         figures = {
             key: float(np.mean([summary.row()[key] for summary in summaries])) for key in VALIDATED
         }
@@ -260,49 +266,23 @@ class Trainer:
             self.saver.save_best(self._state_dict())
         return figures
 
-    @contextmanager
-    def _every_collision_counts(self) -> Iterator[None]:
-        world = self.env.world
-        before, world.crossing_collisions = world.crossing_collisions, True
-        try:
-            yield
-        finally:
-            world.crossing_collisions = before
-
-    def _validation_episodes(self) -> list[EpisodeSummary]:
-        """At least ``validate_episodes``, in whole batches of replicas."""
-        env, wanted = self.env, self.config.training.validate_episodes
-        rng = numpy_stream("validation", self.config.training.seed)
-        recorder = EpisodeRecorder(env)
-        summaries: list[EpisodeSummary] = []
-        while len(summaries) < wanted:
-            obs = torch.from_numpy(env.reset(rng))
-            memory = fresh_memory(self.algorithm, obs)
-            recorder.begin()
-            while not env.done:
-                decision = self.algorithm.act(obs, self.collector.links.now(), memory, None)
-                memory = decision.memory
-                step = env.step(decision.action.numpy())
-                obs = torch.from_numpy(step.obs)
-                summaries += recorder.add(step)
-        return summaries
-
     def _state_dict(self) -> dict[str, Any]:
         return {
             "algorithm": self.config.training.algorithm,
             "iteration": self.iteration,
             "sim_steps": self.sim_steps,
-            "widths": self.collector.links.widths(),
+            "widths": self.fleet.widths,
             "validated_at": self._validated_at,
             "best": self._best,
             "learner": self.algorithm.state_dict(),
-            "collector": self.collector.state_dict(),
+            "collectors": self.fleet.state_dict(),
             "streams": self._streams.get_state(),
         }
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         self.algorithm.load_state_dict(state["learner"])
-        self.collector.load_state_dict(state["collector"])
+        # Before there could be several simulations a checkpoint had the one's state.
+        self.fleet.load_state_dict(state.get("collectors") or [state["collector"]])
         self._streams.set_state(state["streams"])
         self.iteration = state["iteration"]
         self.sim_steps = state["sim_steps"]

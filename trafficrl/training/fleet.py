@@ -1,0 +1,132 @@
+"""All simulations of a training, in this process or in workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from trafficrl.config import ScenarioConfig
+from trafficrl.errors import TrafficRLError
+from trafficrl.simulation.sumo_warnings import Tally
+from trafficrl.training.collector import Collected
+from trafficrl.training.episodes import EpisodeSummary
+from trafficrl.training.shard import Opening, Shard, State, Weights
+from trafficrl.training.workers import RemoteShard
+
+
+class Member(Protocol):
+    """A shard, wherever it is; a call begins with ``start`` and ends with ``result``."""
+
+    def start(self, method: str, **arguments: Any) -> None: ...
+    def result(self) -> Any: ...
+    def load_state_dict(self, state: State) -> None: ...
+    def close(self) -> Tally: ...
+
+
+class LocalShard:
+    """The shard of this process."""
+
+    def __init__(self, config: ScenarioConfig) -> None:
+        self.shard = Shard(config)
+        self.load_state_dict = self.shard.load_state_dict
+        self.close = self.shard.close
+        self._result: Any = None
+
+    def start(self, method: str, **arguments: Any) -> None:
+        """Call it."""
+        self._result = getattr(self.shard, method)(**arguments)
+
+    def result(self) -> Any:
+        """What that came to."""
+        return self._result
+
+
+class Fleet:
+    """``training.simulations`` shards.
+
+    ``workers`` of them collect at the same time, each in a process of its own;
+    with 0 the only one is in this process. What is collected is the same.
+    """
+
+    def __init__(self, config: ScenarioConfig, workers: int = 0) -> None:
+        count = config.training.simulations
+        if workers == 0 and count > 1:
+            raise TrafficRLError(
+                f"training.simulations: {count} need workers (a process holds one; 1 or more)"
+            )
+        self.losses: list[str] = []  # of workers, since they were last taken
+        self.lost = 0  # in all
+        self._tally = Tally()  # of SUMO's warnings, since they were last taken
+        self._at_once = max(1, workers)
+        self._states: list[State] = []
+        self.members: Sequence[Member] = (
+            [RemoteShard(config, index, self._count_loss) for index in range(count)]
+            if workers
+            else [LocalShard(config)]
+        )
+        try:
+            openings: list[Opening] = list(self._all("open"))
+        except BaseException:
+            self.close()
+            raise
+        self.widths = openings[0].widths
+        self._states = [one.state for one in openings]
+
+    def collect(self, weights: Weights, *, sim_steps: int, since: int, iteration: int) -> Collected:
+        """About ``sim_steps`` of every replica of every simulation, as ``Shard.collect``."""
+        hauls = list(
+            self._all(
+                "collect", weights=weights, sim_steps=sim_steps, since=since, iteration=iteration
+            )
+        )
+        for haul in hauls:
+            self._tally.merge(haul.warnings)
+        self._states = [haul.state for haul in hauls]
+        return Collected.merge([haul.collected for haul in hauls])
+
+    def validate(self, weights: Weights, *, iteration: int) -> list[EpisodeSummary]:
+        """Validation episodes, in the first simulation."""
+        first = self.members[0]
+        first.start("validate", weights=weights, iteration=iteration)
+        validated = first.result()
+        self._tally.merge(validated.warnings)
+        episodes: list[EpisodeSummary] = validated.episodes
+        return episodes
+
+    def state_dict(self) -> list[State]:
+        """How to go on, of each simulation."""
+        return self._states
+
+    def load_state_dict(self, states: Sequence[State]) -> None:
+        """Go on from saved states; ``ValueError`` if they are of another number of simulations."""
+        for member, state in zip(self.members, states, strict=True):
+            member.load_state_dict(state)
+        self._states = list(states)
+
+    def take_warnings(self) -> Tally:
+        """SUMO's warnings since the last time."""
+        taken, self._tally = self._tally, Tally()
+        return taken
+
+    def take_losses(self) -> list[str]:
+        """Of which simulations workers were lost since the last time, and how."""
+        taken, self.losses = self.losses, []
+        return taken
+
+    def close(self) -> None:
+        """End all simulations."""
+        for member in getattr(self, "members", ()):
+            self._tally.merge(member.close())
+
+    def _all(self, method: str, **arguments: Any) -> Iterator[Any]:
+        """Call a method of all shards, ``workers`` at the same time."""
+        for begin in range(0, len(self.members), self._at_once):
+            some = self.members[begin : begin + self._at_once]
+            for member in some:
+                member.start(method, **arguments)
+            for member in some:
+                yield member.result()
+
+    def _count_loss(self, index: int, how: str) -> None:
+        self.lost += 1
+        self.losses.append(f"the worker of simulation {index} {how} and was replaced")
