@@ -69,6 +69,8 @@ class End:
         warnings = self.trainer.warnings
         if warnings.tally.total:
             told.append(describe(warnings.tally, warnings.file))
+        if lost := self.trainer.fleet.lost:
+            told.append(f"{lost} workers were lost and replaced")
         if self.trainer.stopped_early:
             told.append(f"stopped at {self.trainer.sim_steps:,} steps and saved; go on with:")
             told.append(f"  trafficrl train --resume {path}")
@@ -101,6 +103,12 @@ class Display:
 
     def finished(self, end: End) -> None:
         """After the last update."""
+
+
+def tell_losses(progress: Progress) -> None:
+    """On stderr: a worker that has to be replaced is no part of the results."""
+    for loss in progress.workers_lost:
+        click.echo(f"warning: {loss}", err=True)
 
 
 class Quiet(Display):
@@ -143,6 +151,7 @@ class Lines(Display):
         self._bar.start()
 
     def updated(self, progress: Progress) -> None:
+        tell_losses(progress)
         figures = (
             f"speed {progress.metrics['mean_speed_mps']:.2f} m/s  "
             f"return {progress.metrics['return_per_step']:.3g} a step"
@@ -173,6 +182,7 @@ class Verbose(Display):
     def updated(self, progress: Progress) -> None:
         from trafficrl.simulation.sumo_warnings import where
 
+        tell_losses(progress)
         for row in progress.warnings:
             if "text" in row:
                 click.echo(f"warning of SUMO ({where(row)}): {row['text']}")

@@ -43,6 +43,8 @@ class JsonLines(Display):
         where = {"iteration": progress.iteration, "sim_steps": progress.sim_steps}
         for row in progress.warnings:
             self._tell("warning", **row)
+        for loss in progress.workers_lost:
+            self._tell("worker_lost", **where, message=loss)
         self._tell(
             "update",
             **where,
@@ -64,6 +66,7 @@ class JsonLines(Display):
             complete=not end.trainer.stopped_early,
             sim_steps=end.trainer.sim_steps,
             sumo_warnings={"count": tally.total, "by_kind": tally.counts},
+            workers_lost=end.trainer.fleet.lost,
         )
 
     def _tell(self, event: str, **content: Any) -> None:

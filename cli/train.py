@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 @click.option("--total-steps", type=click.IntRange(1), help="Simulation steps to train for")
 @click.option("--device", help="cpu, cuda, cuda:1, ...  [default: cpu]")
 @click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    envvar="TRAFFICRL_WORKERS",
+    show_envvar=True,
+    help="Processes that collect at the same time; 0: this one",
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path),
     help="Run directory  [default: a new one below runs/]",
@@ -46,6 +55,7 @@ def train(
     seed: int | None,
     total_steps: int | None,
     device: str | None,
+    workers: int,
     output: Path | None,
     overrides: tuple[str, ...],
     resume: Path | None,
@@ -74,10 +84,10 @@ def train(
     with display:
         new_writer = _tensorboard() if tensorboard else None
         if resume is not None:
-            trainer = _resumed(resume, device)
+            trainer = _resumed(resume, device, workers)
         else:
             assert scenario is not None
-            trainer = _new(scenario, [*overrides, *flags], output, device)
+            trainer = _new(scenario, [*overrides, *flags], output, device, workers)
         try:
             path = trainer.run.path
             display.started(Start(trainer.config, path, resumed_at=trainer.sim_steps))
@@ -98,7 +108,9 @@ def train(
         display.finished(End(trainer))
 
 
-def _new(scenario: str, overrides: list[str], output: Path | None, device: str | None) -> Trainer:
+def _new(
+    scenario: str, overrides: list[str], output: Path | None, device: str | None, workers: int
+) -> Trainer:
     """A training that begins, in a new run directory."""
     from trafficrl.config import load_scenario
     from trafficrl.training.run_directory import RunDirectory, default_path
@@ -108,20 +120,20 @@ def _new(scenario: str, overrides: list[str], output: Path | None, device: str |
     run = RunDirectory(output or default_path(Path("runs"), config))
     device = "cpu" if device is None else device
     # Before the directory is made: what cannot be trained should leave nothing behind.
-    trainer = Trainer(config, run, device=device)
+    trainer = Trainer(config, run, device=device, workers=workers)
     with _closed_on_failure(trainer):
         run.create(config, {"algorithm": config.training.algorithm, "device": device})
     return trainer
 
 
-def _resumed(path: Path, device: str | None) -> Trainer:
+def _resumed(path: Path, device: str | None, workers: int) -> Trainer:
     """A training that goes on."""
     from trafficrl.training.run_directory import RunDirectory
     from trafficrl.training.trainer import Trainer
 
     run = RunDirectory.open(path)
     device = str(run.info().get("device", "cpu")) if device is None else device
-    trainer = Trainer(run.scenario(), run, device=device)
+    trainer = Trainer(run.scenario(), run, device=device, workers=workers)
     with _closed_on_failure(trainer):
         for note in trainer.resume():
             click.echo(f"warning: {note}", err=True)

@@ -252,6 +252,7 @@ def progress(steps: int, validation: dict[str, float] | None, **metrics: float) 
         validation=validation,
         warnings=[{"kind": "k", "text": "Vehicle 'a' performs emergency braking", "time_s": 1.0}],
         n_warnings=12,
+        workers_lost=[],
     )
 
 

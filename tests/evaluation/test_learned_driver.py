@@ -24,6 +24,7 @@ from trafficrl.training.checkpoint import load_checkpoint, save_checkpoint
 from trafficrl.training.links import LinkTracker, count_messages
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.setup import make_algorithm
+from trafficrl.training.shard import Shard
 from trafficrl.training.trainer import Trainer
 
 SHORT = [
@@ -101,7 +102,8 @@ def test_every_vehicle_acts_by_the_learned_weights(trained) -> None:
     driver = make_driver(str(run), "latest")[0]
     with closing(ArrayEnv(config, seed=0)) as env:
         obs = env.reset()
-        algorithm = make_algorithm("dppo", config, env, seed=9)
+        hops = config.algorithms.dppo.value_hops
+        algorithm = make_algorithm("dppo", config, LinkTracker(env, hops).widths(), seed=9)
         learner = load_checkpoint(run / "latest.pt")["learner"]
         algorithm.policy.load_state_dict(learner["policy"])
         links, nothing = LinkTracker(env, algorithm.value_hops).now(), torch.zeros(1, 15, 0)
@@ -249,7 +251,9 @@ def test_a_policy_hears_nobody_where_there_is_nobody(trained, vehicles: int) -> 
     config, driver = ring_of(run, vehicles), drive(RunDirectory.open(run))
     obs, command = commanded(driver, config)
     learner = load_checkpoint(run / "latest.pt")["learner"]
-    algorithm = make_algorithm("dppo", *_world_of(ring_of(run, 22)), seed=9)
+    whole = ring_of(run, 22)
+    with closing(Shard(whole)) as shard:
+        algorithm = make_algorithm("dppo", whole, shard.open().widths, seed=9)
     algorithm.policy.load_state_dict(learner["policy"])
     inputs = torch.zeros(vehicles, 1, 3 * obs.shape[-1])
     inputs[..., : obs.shape[-1]] = torch.from_numpy(obs)[:, None]
@@ -259,12 +263,6 @@ def test_a_policy_hears_nobody_where_there_is_nobody(trained, vehicles: int) -> 
         inputs[:, 0, obs.shape[-1] : 2 * obs.shape[-1]] = ahead
     expected = algorithm.policy.mode(inputs)[:, 0, 0].detach().numpy()
     np.testing.assert_allclose(command, expected.clip(-1, 1), atol=1e-6)
-
-
-def _world_of(config: ScenarioConfig) -> tuple[ScenarioConfig, ArrayEnv]:
-    with closing(ArrayEnv(config)) as env:
-        env.reset()
-        return config, env
 
 
 @pytest.mark.parametrize("limit", [None, 4])

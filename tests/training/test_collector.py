@@ -10,27 +10,24 @@ import torch
 
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.training.collector import fold_absorbed
-from trafficrl.training.run_directory import RunDirectory
-from trafficrl.training.trainer import Trainer
+from trafficrl.training.shard import Shard
 
 INTERVALS = 12  # of 5 steps, in an episode of 60
 
 
 @pytest.fixture
-def trainer(training) -> Iterator[Callable[..., Trainer]]:
-    """``trainer(task, *overrides)``, closed when the test ends."""
+def shard(training) -> Iterator[Callable[..., Shard]]:
+    """``shard(task, *overrides)``, closed when the test ends."""
     with ExitStack() as stack:
 
-        def make(task: str = "ring", *overrides: str) -> Trainer:
-            run = training("run", task, *overrides)
-            directory = RunDirectory(run.path).create(run.config, {})
-            return stack.enter_context(closing(Trainer(run.config, directory)))
+        def make(task: str = "ring", *overrides: str) -> Shard:
+            return stack.enter_context(closing(Shard(training("run", task, *overrides).config)))
 
         yield make
 
 
-def test_a_rollout_goes_through_the_ends_of_episodes(trainer) -> None:
-    one = trainer()
+def test_a_rollout_goes_through_the_ends_of_episodes(shard) -> None:
+    one = shard()
     collected = one.collector.collect(100)
     rollout = collected.rollout
     replicas, agents = 2, 6
@@ -48,8 +45,8 @@ def test_a_rollout_goes_through_the_ends_of_episodes(trainer) -> None:
     ]
 
 
-def test_next_obs_is_what_followed_even_where_an_episode_ended(trainer) -> None:
-    rollout = trainer().collector.collect(100).rollout
+def test_next_obs_is_what_followed_even_where_an_episode_ended(shard) -> None:
+    rollout = shard().collector.collect(100).rollout
     continues = torch.equal(rollout.next_obs[:, :-1], rollout.obs[:, 1:])
     assert not continues, "the last observation of an episode is not the first of the next"
     for first, last in ((0, INTERVALS), (INTERVALS, 20)):
@@ -60,14 +57,14 @@ def test_next_obs_is_what_followed_even_where_an_episode_ended(trainer) -> None:
     assert rollout.next_obs[:, INTERVALS - 1, :, 0].max() > -1
 
 
-def test_memories_go_on_within_an_episode_and_start_from_nothing(trainer) -> None:
-    one = trainer("ic3net")
+def test_memories_go_on_within_an_episode_and_start_from_nothing(shard) -> None:
+    one = shard("ic3net")
     rollouts = [one.collector.collect(50).rollout for _ in range(2)]
     memory, following = (
         torch.cat([getattr(rollout, name) for rollout in rollouts], dim=1)
         for name in ("memory", "next_memory")
     )
-    assert memory.shape == following.shape == (2, 20, 6, one.algorithm.memory_width)
+    assert memory.shape == following.shape == (2, 20, 6, one.actor.memory_width)
     assert following.abs().sum(-1).min() > 0
     begins = torch.arange(1, 20) == INTERVALS
     expected = torch.where(begins[:, None, None], 0.0, following[:, :-1])
@@ -75,17 +72,17 @@ def test_memories_go_on_within_an_episode_and_start_from_nothing(trainer) -> Non
 
 
 @pytest.mark.parametrize("task", ["ring", "catchup"])
-def test_log_probabilities_are_those_of_the_policy(trainer, task: str) -> None:
-    one = trainer(task)
+def test_log_probabilities_are_those_of_the_policy(shard, task: str) -> None:
+    one = shard(task)
     rollout = one.collector.collect(40).rollout
-    inputs = one.algorithm.encoder.neighbourhood(rollout.obs, *rollout.links.policy)
+    inputs = one.actor.encoder.neighbourhood(rollout.obs, *rollout.links.policy)
     action, log_prob = (x.flatten(0, 1).transpose(0, 1) for x in (rollout.action, rollout.log_prob))
-    found = one.algorithm.policy.evaluate(inputs, action)[0]
+    found = one.actor.policy.evaluate(inputs, action)[0]
     torch.testing.assert_close(found, log_prob, rtol=1e-4, atol=1e-5)
 
 
-def test_a_replica_that_has_ended_waits_without_reward(trainer) -> None:
-    one = trainer(
+def test_a_replica_that_has_ended_waits_without_reward(shard) -> None:
+    one = shard(
         "ring",
         "simulation.speed_mode=0",
         "network.length_m=45.0",
@@ -101,14 +98,14 @@ def test_a_replica_that_has_ended_waits_without_reward(trainer) -> None:
     assert collected.sim_steps < 2 * 200
 
 
-def test_links_stay_one_where_the_order_of_vehicles_fixes_them(trainer) -> None:
-    links = trainer().collector.collect(40).rollout.links
+def test_links_stay_one_where_the_order_of_vehicles_fixes_them(shard) -> None:
+    links = shard().collector.collect(40).rollout.links
     assert links.policy[0].shape == (6, 3)
     assert links.policy[0][0].tolist() == [0, 5, 1]  # self, leader, follower
 
 
-def test_links_follow_a_graph_that_changes(trainer) -> None:
-    links = trainer("in_range").collector.collect(40).rollout.links
+def test_links_follow_a_graph_that_changes(shard) -> None:
+    links = shard("in_range").collector.collect(40).rollout.links
     for (index, mask), hops in ((links.policy, 1), (links.value, 3)):
         # Room for k vehicles ahead and k behind, and for all others off the chain.
         assert index.shape == mask.shape == (2, 8, 6, 2 * hops + 6)
@@ -117,8 +114,8 @@ def test_links_follow_a_graph_that_changes(trainer) -> None:
 
 
 @pytest.mark.parametrize(("limit", "width"), [("null", 8), ("2", 3)])
-def test_links_have_their_time_even_where_nothing_changes(trainer, limit: str, width: int) -> None:
-    one = trainer("ring", "graph.range_m=30.0", f"graph.max_neighbours={limit}")
+def test_links_have_their_time_even_where_nothing_changes(shard, limit: str, width: int) -> None:
+    one = shard("ring", "graph.range_m=30.0", f"graph.max_neighbours={limit}")
     links = one.collector.collect(40).rollout.links
     assert links.policy[0].shape == (2, 8, 6, width)
 
@@ -158,10 +155,10 @@ def test_what_follows_a_collision_is_paid_with_the_step_that_led_there() -> None
 
 
 def test_a_crash_in_the_platoon_terminates_for_the_learner_and_goes_on_for_the_task(
-    trainer,
+    shard,
 ) -> None:
     crash = ("episode.collision_headway_m=25.0", "training.replicas=1")
-    collected = trainer("catchup", *crash).collector.collect(60)
+    collected = shard("catchup", *crash).collector.collect(60)
     rollout = collected.rollout
     assert rollout.terminated.sum() == 1 and not rollout.truncated.any()
     assert rollout.active.sum() == rollout.terminated[0].nonzero()[0, 0] + 1

@@ -31,7 +31,11 @@ def train(arguments: Sequence[str]) -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONHASHSEED": str(next(_hash_seeds))},
+        env={
+            **os.environ,
+            "PYTHONHASHSEED": str(next(_hash_seeds)),
+            "TRAFFICRL_WORKERS": "1",
+        },
     )
 
 

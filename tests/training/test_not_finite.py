@@ -54,7 +54,9 @@ def spoil_step(change: Callable[[Step], None]) -> Broken:
     """The environment's third step from then on is damaged."""
 
     def damage(trainer: Trainer) -> None:
-        step, count = trainer.env.step, iter(range(100))
+        [member] = trainer.fleet.members
+        env = member.shard.env
+        step, count = env.step, iter(range(100))
 
         def spoiled(action: np.ndarray) -> Step:
             result = step(action)
@@ -62,7 +64,7 @@ def spoil_step(change: Callable[[Step], None]) -> Broken:
                 change(result)
             return result
 
-        trainer.env.step = spoiled  # type: ignore[method-assign]
+        env.step = spoiled
 
     return damage
 

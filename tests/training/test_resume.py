@@ -57,7 +57,7 @@ def test_a_run_stopped_within_an_episode_ends_as_if_it_had_not_been(
     finished, training, task: str
 ) -> None:
     run = training("stopped", task).run(stop_at(4))
-    assert load_checkpoint(run.path / "latest.pt")["collector"]["actions"] is not None
+    assert load_checkpoint(run.path / "latest.pt")["collectors"][0]["actions"] is not None
     run.run(stop_at(5), resume=True).run(resume=True)
     assert_same_end(run.path, finished(task).path)
 

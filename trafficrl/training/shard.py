@@ -79,13 +79,13 @@ class Shard:
             self.env.reset(numpy_stream("validation", settings.seed))
             learner = getattr(config.algorithms, settings.algorithm)
             self._widths = LinkTracker(self.env, learner.value_hops).widths()
-            self._actor = self._make_actor(learner)
+            self.actor = self._make_actor(learner)
         except BaseException:
             self.env.close()
             raise
         self.collector = Collector(
             self.env,
-            self._actor,
+            self.actor,
             torch_stream("policy", settings.seed, index=index),
             value_hops=learner.value_hops,
             gamma=learner.gamma,
@@ -153,7 +153,7 @@ class Shard:
         return algorithm.actor(torch.arange(self.env.n_agents))
 
     def _take(self, weights: Weights) -> None:
-        for name, part in self._actor.acting_parts.items():
+        for name, part in self.actor.acting_parts.items():
             part.load_state_dict(weights[name])
 
     def _warnings_of(self, phase: str, iteration: int) -> None:
@@ -176,10 +176,10 @@ class Shard:
         summaries: list[EpisodeSummary] = []
         while len(summaries) < settings.validate_episodes:
             obs = torch.from_numpy(env.reset(rng))
-            memory = fresh_memory(self._actor, obs)
+            memory = fresh_memory(self.actor, obs)
             recorder.begin()
             while not env.done:
-                decision = self._actor.act(obs, self.collector.links.now(), memory, None)
+                decision = self.actor.act(obs, self.collector.links.now(), memory, None)
                 memory = decision.memory
                 step = env.step(decision.action.numpy())
                 obs = torch.from_numpy(step.obs)
