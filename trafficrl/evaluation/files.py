@@ -120,17 +120,24 @@ def _csv_file(path: Path) -> Iterator[Write]:
         yield write
 
 
-@contextmanager
-def _parquet_file(path: Path) -> Iterator[Write]:
-    """One row group an episode."""
+def require_pyarrow(path: Path) -> None:
+    """Raise ``TrafficRLError`` where Parquet files such as ``path`` cannot be handled."""
     try:
-        import pyarrow
-        from pyarrow import parquet
+        import pyarrow  # noqa: F401
     except ImportError:
         raise TrafficRLError(
             f"{path}: Parquet files need PyArrow (pip install 'trafficrl[parquet]', "
-            "or write a .csv file)"
+            "or use a .csv file)"
         ) from None
+
+
+@contextmanager
+def _parquet_file(path: Path) -> Iterator[Write]:
+    """One row group an episode."""
+    require_pyarrow(path)
+    import pyarrow
+    from pyarrow import parquet
+
     with output_file(path, binary=True) as stream:
         writer: Any = None
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trafficrl.errors import TrafficRLError
+from trafficrl.evaluation.files import require_pyarrow
 from trafficrl.evaluation.trajectory import Places, Trajectory
 from trafficrl.types import FloatArray, IntArray
 
@@ -144,13 +145,9 @@ def _read_csv(path: Path) -> Columns:
 
 
 def _read_parquet(path: Path) -> Columns:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise TrafficRLError(
-            f"{path}: Parquet files need PyArrow (pip install 'trafficrl[parquet]', "
-            "or write a .csv file)"
-        ) from None
+    require_pyarrow(path)
+    from pyarrow import parquet
+
     table = parquet.read_table(path)
     return {name: table[name].to_numpy() for name in table.column_names}
 
