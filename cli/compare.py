@@ -70,7 +70,8 @@ def compare(
         click.echo(f"note: {note}", err=True)
     with ExitStack() as files:
         # All open before minutes of simulation; each appears when all went well.
-        paths = dict.fromkeys(path for output in outputs for path in output_paths(output))
+        named = [files.enter_context(output_paths(output)) for output in outputs]
+        paths = dict.fromkeys(path for some in named for path in some)
         streams = [
             (FORMATS[path.suffix.lower()], files.enter_context(output_file(path))) for path in paths
         ]
@@ -98,8 +99,8 @@ def _known_metrics(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
         if name not in METRICS:
-            nearest = ", ".join(closest(name, list(METRICS)))
-            raise click.BadParameter(f"no metric is called '{name}' (there are: {nearest})")
+            nearest = ", ".join(closest(name, list(METRICS))[:5])
+            raise click.BadParameter(f"no metric is called '{name}' (there are {nearest}, ...)")
     return names
 
 

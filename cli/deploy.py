@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .evaluation_options import assign_option, checkpoint_option
+from .numbers import FiniteRange
 
 if TYPE_CHECKING:
     from trafficrl.evaluation.dealing import Assignment
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 @assign_option
 @click.option(
     "--wait",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=10.0,
     show_default=True,
     metavar="S",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
         json_file: Path | None, per_vehicle: Path | None, trajectories: Path | None, **others: Any
     ) -> Any:
         named = (json_file, per_vehicle, trajectories)
-        files = [file.resolve() for file in named if file is not None]
+        files = [os.path.realpath(file) for file in named if file is not None]
         if len(set(files)) < len(files):
             raise click.UsageError("--json, --per-vehicle and --trajectories need a file each")
         return command(output=OutputChoice(*named), **others)

@@ -7,6 +7,7 @@ that ``trafficrl --help`` answers at once.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -75,8 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     130 an interrupt. No traceback is shown unless TRAFFICRL_DEBUG=1, with which
     the exception leaves this function.
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        result = cli.main(arguments, prog_name="trafficrl", standalone_mode=False)
+        if any("\0" in word for word in words):
+            raise click.UsageError("an argument has a null byte in it (no name has)")
+        result = cli.main(words, prog_name="trafficrl", standalone_mode=False)
         sys.stdout.flush()
     except Exception as error:
         # Click's own exceptions are answers to the user, never defects to debug.
@@ -84,13 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             error, click.ClickException | click.Abort
         ):
             raise
-        return _report(error)
+        return _report(error, words)
     except KeyboardInterrupt:
-        return _report(click.Abort())
+        return _report(click.Abort(), words)
     return result if isinstance(result, int) else 0
 
 
-def _report(error: Exception) -> int:
+def _report(error: Exception, words: Sequence[str]) -> int:
     """Tell the user what went wrong, on one line, and return the exit code."""
     match error:
         case BrokenPipeError():
@@ -104,7 +108,7 @@ def _report(error: Exception) -> int:
             return error.exit_code
         case OSError():
             _discard_stdout()
-    click.echo(f"error: {error_message(error)}", err=True)
+    click.echo(f"error: {_printable(error_message(error), words)}", err=True)
     return error.exit_code if isinstance(error, click.ClickException) else 1
 
 
@@ -120,8 +124,21 @@ def error_message(error: BaseException) -> str:
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return f"{where}{error.strerror or error}"
+        case MemoryError() | RuntimeError() if "memory" in f"{error!r}".lower():
+            return "there is not enough memory (smaller networks, batches or counts are needed)"
     what = f"{type(error).__name__}: {error}".splitlines()[0]
     return f"unexpected {what} (TRAFFICRL_DEBUG=1 shows the traceback)"
+
+
+def _printable(message: str, words: Sequence[str]) -> str:
+    """``message`` without what would break its line, or take over the terminal.
+
+    ``words`` of the command line may be in it, with line breaks of their own.
+    """
+    for word in filter(lambda word: "\n" in word or "\r" in word, words):
+        message = message.replace(word, repr(word)[1:-1])
+    shown = "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in message)
+    return re.sub(r"\S{500,}", lambda long: f"{long[0][:80]}...{long[0][-80:]}", shown)
 
 
 def _click_message(error: click.ClickException) -> str:

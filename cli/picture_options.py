@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .numbers import FiniteRange
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INCHES = click.FloatRange(1.0, 100.0)
+_INCHES = FiniteRange(1.0, 100.0)
 _OPTIONS = (
     click.option(
         "--output",

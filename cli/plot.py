@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .driving_options import DrivingChoice, driving_options
+from .numbers import FiniteRange
 from .picture_options import picture_options
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def transfer_command(directory: Path) -> Figure:
 @click.option("--hops", type=click.IntRange(0), default=2, show_default=True, help="kappa")
 @click.option(
     "--time",
-    type=click.FloatRange(0.0),
+    type=FiniteRange(0.0),
     default=10.0,
     show_default=True,
     help="Seconds into the episode",

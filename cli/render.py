@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .driving_options import Drive, DrivingChoice, driving_options
+from .numbers import FiniteRange
 
 if TYPE_CHECKING:
     from trafficrl.evaluation.trajectory import Trajectory
@@ -28,10 +30,10 @@ class Size(click.ParamType[tuple[int, int]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
-        parts = str(value).split("x")
-        if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        parts = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", str(value))
+        if parts is None:
             self.fail(f"'{value}' is not a size such as 1280x720", param, ctx)
-        width, height = map(int, parts)
+        width, height = map(int, parts.groups())
         if not (1280 <= width <= 4096 and 240 <= height <= 4096):
             self.fail(f"'{value}' is not from 1280x240 to 4096x4096", param, ctx)
         return width, height
@@ -54,12 +56,10 @@ class Size(click.ParamType[tuple[int, int]]):
     help="Keep the camera on one such as cav_3, on all, or on the network  "
     "[default: all on an open road, else network]",
 )
-@click.option(
-    "--start", type=click.FloatRange(0), default=0.0, metavar="S", help="Skip so many seconds"
-)
+@click.option("--start", type=FiniteRange(0), default=0.0, metavar="S", help="Skip so many seconds")
 @click.option(
     "--delay-ms",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     metavar="MS",
     help="How long a simulation step takes on the screen, at least  [default: as on the road]",
 )
@@ -77,7 +77,7 @@ class Size(click.ParamType[tuple[int, int]]):
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=5.0,
     show_default=True,
     metavar="X",
@@ -85,7 +85,7 @@ class Size(click.ParamType[tuple[int, int]]):
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     metavar="S",
     help=f"Length of the video  [default: {CLIP:g}]",
 )

@@ -9,6 +9,11 @@ from typing import Generic, TypeVar
 F = TypeVar("F", bound=Callable[..., object])
 
 
+def positive(parameter: str) -> str:
+    """The trait that a parameter should be above 0."""
+    return f"{parameter} > 0"
+
+
 class Registry(Generic[F]):
     """Names to functions or classes; their keyword-only arguments are the parameters."""
 
@@ -59,7 +64,7 @@ class Registry(Generic[F]):
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not key.startswith("_")
         }
 
-    def check(self, name: str, parameters: Mapping[str, object]) -> None:
+    def check(self, name: str, parameters: Mapping[str, float]) -> None:
         """Raise ``ValueError`` unless ``name`` exists and takes ``parameters``."""
         if name not in self:
             raise ValueError(f"unknown {self.what} '{name}' (known: {', '.join(sorted(self))})")
@@ -68,6 +73,10 @@ class Registry(Generic[F]):
             if key not in known:
                 takes = ", ".join(known) or "none"
                 raise ValueError(f"{self.what} '{name}' has no parameter '{key}' (it has: {takes})")
+            if self.has_trait(name, positive(key)) and not parameters[key] > 0:
+                raise ValueError(
+                    f"{self.what} '{name}': {key} is {parameters[key]:g} (should be more than 0)"
+                )
         for key, parameter in known.items():
             if parameter.default is inspect.Parameter.empty and key not in parameters:
                 raise ValueError(f"{self.what} '{name}' needs its parameter '{key}'")

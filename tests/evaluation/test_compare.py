@@ -295,14 +295,24 @@ def test_csv_has_a_row_for_each_defined_metric(comparison: Comparison) -> None:
 
 
 def test_output_is_a_directory_or_a_file_of_a_known_kind(tmp_path: Path) -> None:
+    def paths(output: str) -> list[Path]:
+        with output_paths(tmp_path / output) as found:
+            return found
+
     every = ["comparison.csv", "comparison.json", "comparison.md"]
-    assert [path.name for path in output_paths(tmp_path / "new" / "folder")] == every
+    assert [path.name for path in paths("new/folder")] == every
     assert (tmp_path / "new" / "folder").is_dir()
-    assert output_paths(tmp_path / "a.md") == [tmp_path / "a.md"]
+    assert paths("a.md") == [tmp_path / "a.md"]
     (tmp_path / "v1.2").mkdir()
-    assert len(output_paths(tmp_path / "v1.2")) == 3
+    assert len(paths("v1.2")) == 3
     with pytest.raises(TrafficRLError, match=r"end in \.csv, \.json, \.md, not '\.txt'"):
-        output_paths(tmp_path / "a.txt")
+        paths("a.txt")
     (tmp_path / "file").write_text("text")
     with pytest.raises(TrafficRLError, match=r"file/below: cannot be written"):
-        output_paths(tmp_path / "file" / "below")
+        paths("file/below")
+
+
+def test_a_directory_is_made_for_output_that_comes_alone(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), output_paths(tmp_path / "new" / "folder"):
+        raise KeyError
+    assert not (tmp_path / "new").exists()

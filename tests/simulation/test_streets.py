@@ -136,9 +136,9 @@ def test_what_cars_cannot_circulate_on_is_refused(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("<net/>", "not a SUMO network that can be read"),
+        ("<net/>", "SUMO cannot drive in it: it crashes"),
         ('<net version="1.20"/>', "no lane that passenger cars may use"),
-        ('<net><edge id="e"><lane id="e_0" index="0"/></edge></net>', "cannot be read|is missing"),
+        ('<net><edge id="e"><lane id="e_0" index="0"/></edge></net>', "SUMO cannot drive in it"),
         ("<net", "broken XML"),
         ("<!DOCTYPE net><net/>", "a DOCTYPE is not allowed"),
         ("<routes/>", "begins with <routes>, so it is not a SUMO network"),

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from trafficrl.config.base import Section
 
-Width = Annotated[int, Field(ge=1)]
+WIDEST = 65_536
+Width = Annotated[int, Field(ge=1, le=WIDEST)]
 
 
 class LearnerSettings(Section):
@@ -92,7 +93,7 @@ class IC3NetSettings(ActorCriticSettings):
     value_hidden: list[Width] = Field(
         [], description="widths of layers between hidden state and value; published: none"
     )
-    hidden_size: int = Field(64, ge=1, description="of the LSTM of each agent")
+    hidden_size: int = Field(64, ge=1, le=WIDEST, description="of the LSTM of each agent")
     gate_lr: float = Field(3e-4, gt=0, description="learning rate of the communication gate")
     value_coef: float = Field(
         0.5, ge=0, description="weight of the value loss where the LSTM learns from both"
@@ -156,8 +157,8 @@ class DynamicsSettings(Section):
     replay_size: int = Field(
         100_000, ge=1, description="newest control intervals that are kept to train on"
     )
-    node_embedding: int = Field(8, ge=1, description="width of the encoded state")
-    edge_embedding: int = Field(12, ge=1, description="width of a message")
+    node_embedding: int = Field(8, ge=1, le=WIDEST, description="width of the encoded state")
+    edge_embedding: int = Field(12, ge=1, le=WIDEST, description="width of a message")
     message_hidden: list[Width] = Field(
         [16], min_length=1, description="widths of the hidden layers of encoders and edges"
     )

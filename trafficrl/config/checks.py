@@ -18,6 +18,7 @@ from trafficrl.config.networks import (
 )
 from trafficrl.config.scenario import (
     PlatoonStart,
+    RoutesStart,
     ScenarioConfig,
     UniformStart,
     VehicleGroup,
@@ -28,6 +29,8 @@ from trafficrl.errors import ScenarioError
 from trafficrl.terms import FEATURES, NEEDS_LEAD, REWARD_TERMS
 from trafficrl.types import LEAD, LEARNED, TAIL_ROOM, VEHICLE_LENGTH
 
+LARGEST, SMALLEST = 1e9, 1e-9  # in SI units; beyond them single precision ends in infinity
+FINAL_SPEED = "final_speed"  # parameter of the lead, which max_speed_mps does not bound
 Problem = tuple[tuple[str | int, ...], str]
 
 
@@ -43,10 +46,13 @@ class CheckError(ValueError):
 
 def check_scenario(config: ScenarioConfig) -> None:
     """Raise ``CheckError`` with every contradiction between the sections of ``config``."""
-    problems = [
+    problems = list(_check_numbers(config.model_dump()))
+    # What the other checks make of such numbers would only hide them.
+    problems = problems or [
         *_check_times(config),
         *_check_controllers(config),
         *_check_start(config),
+        *_check_speed(config),
         *_check_streets(config),
         *_check_graph(config),
         *_check_terms(config),
@@ -64,6 +70,25 @@ def has_crossing(network: NetworkConfig) -> bool:
 def has_lead(config: ScenarioConfig) -> bool:
     """Whether a scripted lead drives in front."""
     return any(group.controller == LEAD for group in config.vehicles)
+
+
+def size_problem(number: float) -> str | None:
+    """Why a number is none that anything here is made for; None where it is one."""
+    if abs(number) > LARGEST:
+        return f"should be at most {LARGEST:g} in size, not {number:g}"
+    if 0 < abs(number) < SMALLEST:
+        return f"should be 0 or at least {SMALLEST:g} in size, not {number:g}"
+    return None
+
+
+def _check_numbers(section: object, path: tuple[str | int, ...] = ()) -> Iterator[Problem]:
+    """Numbers that nothing here is made for."""
+    if isinstance(section, dict | list):
+        items = section.items() if isinstance(section, dict) else enumerate(section)
+        for key, value in items:
+            yield from _check_numbers(value, (*path, key))
+    elif isinstance(section, float) and (wrong := size_problem(section)):
+        yield path, wrong
 
 
 def _check_times(config: ScenarioConfig) -> Iterator[Problem]:
@@ -137,6 +162,23 @@ def _check_start(config: ScenarioConfig) -> Iterator[Problem]:
         yield from _check_room(config, network)
 
 
+def _check_speed(config: ScenarioConfig) -> Iterator[Problem]:
+    """SUMO takes no vehicle that departs faster than its road or its vType allows."""
+    network, start = config.network, config.start
+    if isinstance(start, RoutesStart) or start.kind != network.start_kind:
+        return
+    fastest = start.speed_mps * (start.speed_factor[1] if isinstance(start, PlatoonStart) else 1.0)
+    limits = {"2 simulation.max_speed_mps": 2 * config.simulation.max_speed_mps}
+    if isinstance(network, CourseNetwork):
+        limits["network.speed_limit_mps"] = network.speed_limit_mps
+    for key, limit in limits.items():
+        if fastest > limit:
+            yield (
+                ("start", "speed_mps"),
+                f"vehicles would depart at up to {fastest:g} m/s (at most {key} = {limit:g})",
+            )
+
+
 def _check_room(config: ScenarioConfig, network: ClosedNetwork) -> Iterator[Problem]:
     length, start, count = network.shortest_lap, config.start, config.n_vehicles
     most = math.floor(length / (VEHICLE_LENGTH + config.simulation.min_gap_m) + 1e-9)
@@ -183,7 +225,11 @@ def _check_platoon(config: ScenarioConfig, road_length: float) -> Iterator[Probl
     count = config.n_vehicles
     gaps = max(0, count - 2) + (start.first_headway_factor[1] if count > 1 else 0)
     length = count * VEHICLE_LENGTH + gaps * start.headway_m + TAIL_ROOM
-    fastest = max(config.simulation.max_speed_mps, start.speed_mps * start.speed_factor[1])
+    fastest = max(
+        config.simulation.max_speed_mps,
+        start.speed_mps * start.speed_factor[1],
+        *(group.parameters.get(FINAL_SPEED, 0.0) for group in config.vehicles),  # of the lead
+    )
     warmup = config.warmup.duration_s if config.warmup is not None else 0.0
     needed = length + fastest * (config.episode.steps * config.simulation.step_s + warmup)
     if length > road_length:

@@ -99,9 +99,9 @@ def _parent(extends: Any, chain: list[Path]) -> tuple[Path, str]:
     path = _locate(extends, chain[-1].parent)
     text = _read(path)
     if any(path.samefile(seen) for seen in chain):
-        raise ScenarioError(
-            f"a scenario cannot extend itself ({' -> '.join(map(str, [*chain, path]))})"
-        )
+        names = [str(one) for one in (*chain, path)]
+        shown = names if len(names) < 8 else [*names[:3], "...", *names[-3:]]
+        raise ScenarioError(f"a scenario cannot extend itself ({' -> '.join(shown)})")
     return path, text
 
 

@@ -26,7 +26,7 @@ class VehicleGroup(Section):
     controller: str = Field(
         description="'learned', or a classical controller by name: 'idm', 'lead', ..."
     )
-    count: int = Field(1, ge=1, description="vehicles in the group")
+    count: int = Field(1, ge=1, le=100_000, description="vehicles in the group")
     parameters: dict[str, float] = Field(
         default_factory=dict, description="constants of the classical controller"
     )
@@ -49,14 +49,16 @@ class SimulationConfig(Section):
         "acceleration bounds, 3 right of way, 4 red lights, 5 right of way inside junctions",
     )
     lane_change_mode: int = Field(
-        0, ge=0, description="SUMO's lane change bit set; 0: vehicles stay in their lane"
+        0, ge=0, le=4095, description="SUMO's lane change bit set; 0: vehicles stay in their lane"
     )
-    max_speed_mps: float = Field(50.0, gt=0, description="commanded speeds are clipped to it, m/s")
+    max_speed_mps: float = Field(
+        50.0, ge=0.001, description="commanded speeds are clipped to it, m/s"
+    )
     min_gap_m: float = Field(2.0, ge=0, description="SUMO's own standstill gap, m")
-    time_headway_s: float = Field(1.0, gt=0, description="SUMO's own time headway (tau), s")
+    time_headway_s: float = Field(1.0, ge=0.001, description="SUMO's own time headway (tau), s")
     acceleration_mps2: float = Field(
         50.0,
-        gt=0,
+        ge=0.001,
         description="acceleration that SUMO credits vehicles with, m/s2: others at a junction "
         "expect it of them, and with the safe-speed check (bit 0) they get no more",
     )

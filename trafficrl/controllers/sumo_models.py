@@ -61,6 +61,8 @@ class SumoModel(Controller):
         require_not_negative(
             **{key: attributes[key] for key in ("minGap", "sigma") if key in attributes}
         )
+        if attributes.get("sigma", 0.0) > 1:
+            raise ValueError(f"sigma is {attributes['sigma']:g} (should be 0 to 1)")
         fixed = WITHOUT_NOISE.get(self.model, {})
         self.vehicle_type: VehicleType = {"carFollowModel": self.model, **fixed, **attributes}
 

@@ -34,6 +34,7 @@ FLEETS = (1, 2, 3, 8, 22, 60)  # vehicles of a check
 ROUNDS = 10  # of each, one step after the other
 TOLERANCE = 1e-4  # in units of the action, of a difference that rounding can explain
 ZIP = b"PK"  # how a torch file begins
+ONNX = b"\x08"  # how a graph of ONNX does, by the number of its format
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,15 @@ def export_policy(policy: Policy, stream: IO[bytes], format: str) -> Check:
 def read_policy(path: Path) -> tuple[PolicyCard, Network]:
     """A policy that was exported; ``CheckpointError`` where the file holds none."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise CheckpointError(f"{path}: not an exported policy (not a regular file)")
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
-    return _read_torch(content, path) if content.startswith(ZIP) else _read_onnx(content, path)
+    for begin, read in {ZIP: _read_torch, ONNX: _read_onnx}.items():
+        if content.startswith(begin):
+            return read(content, path)
+    raise CheckpointError(f"{path}: not an exported policy (`trafficrl export RUN` writes one)")
 
 
 def compare(card: PolicyCard, original: Network, other: Network) -> Check:
@@ -117,6 +123,8 @@ def _read_torch(content: bytes, path: Path) -> tuple[PolicyCard, Network]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error that follows says more
             found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if not isinstance(found, dict):
+            raise ValueError("it is no mapping")
         card = read_card(found["card"], path)
         trained = _rebuilt(card, found["weights"])
     except CheckpointError:

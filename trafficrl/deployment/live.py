@@ -161,7 +161,7 @@ def live_driver(text: str, checkpoint: str, assign: Assignment | None) -> LiveDr
     """What ``text`` names: a run directory, an exported file, or a classical controller."""
     controller = named_controller(text)
     if controller is None:
-        if not Path(text).exists():
+        if not text or not Path(text).exists():
             raise TrafficRLError(
                 f"{text}: neither a run directory, nor an exported policy, nor a controller "
                 f"({controller_names()})"

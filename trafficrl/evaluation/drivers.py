@@ -10,6 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from trafficrl.config import ScenarioConfig
+from trafficrl.config.checks import size_problem
 from trafficrl.controllers import CONTROLLERS, Controller, make_controller
 from trafficrl.envs.array_env import ArrayEnv, Step
 from trafficrl.errors import ScenarioError, TrafficRLError
@@ -88,7 +89,7 @@ def make_driver(
     controller = named_controller(text)
     if controller is not None:
         return ControllerDriver(controller), None
-    if not path.exists():
+    if not text or not path.exists():
         raise TrafficRLError(
             f"{text}: neither a run directory nor a controller "
             f"({CONSTANT}:VALUE, {controller_names()})"
@@ -144,4 +145,7 @@ def _number(text: str, value: str) -> float:
         raise TrafficRLError(
             f"{text}: '{value}' is not a number (write constant:0.5 or idm:noise=0.2)"
         )
+    wrong = size_problem(number)
+    if wrong:
+        raise TrafficRLError(f"{text}: {wrong}")
     return number

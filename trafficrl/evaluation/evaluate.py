@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trafficrl.config import ScenarioConfig
 from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.errors import SimulationError
 from trafficrl.evaluation.driver import Driver
 from trafficrl.evaluation.metrics import METRICS
 from trafficrl.evaluation.metrics.waves import head_to_tail
@@ -37,12 +38,14 @@ def run_episodes(
     """Drive ``episodes`` episodes from ``first`` on; episode k depends on ``seed`` and k alone.
 
     ``on_episode`` is given each trajectory, with coordinates and lanes if ``places``;
-    to ``warnings`` those of SUMO are added.
+    to ``warnings`` those of SUMO are added. ``SimulationError`` where no vehicle is
+    there in any of them.
     """
     env = ArrayEnv(config, replicas=1)
     recorder = TrajectoryRecorder(env, places=places)
     recorder.episodes = first
     figures: list[Figures] = []
+    deserted = True
     try:
         driver.prepare(env)
         for index in range(first, first + episodes):
@@ -53,12 +56,19 @@ def run_episodes(
                 step = driver.step(env, obs)
                 obs = step.obs
                 for trajectory in recorder.add(step, driver.messages):
+                    deserted = deserted and not trajectory.present.any()
                     figures.append(figures_of(trajectory))
                     on_episode(trajectory)
     finally:
         env.close()
         if warnings is not None:
             warnings.merge(env.world.take_warnings())
+    if deserted:
+        seconds = config.episode.steps * config.simulation.step_s
+        raise SimulationError(
+            f"{config.name}: no car departs in the {seconds:g} s of an episode "
+            "(earlier departures in the route files, or more episode.steps, are needed)"
+        )
     return figures
 
 

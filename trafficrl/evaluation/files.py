@@ -6,7 +6,7 @@ import csv
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from xml.sax.saxutils import quoteattr
@@ -54,12 +54,24 @@ def output_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
             target.unlink(missing_ok=True)
 
 
-def make_directory(path: Path) -> None:
-    """Make a directory for output files, and those above it; ``TrafficRLError`` if that fails."""
+@contextmanager
+def output_directory(path: Path) -> Iterator[None]:
+    """A directory for output files, made with those above it, and gone where all went wrong.
+
+    ``TrafficRLError`` if it cannot be made.
+    """
     try:
+        new = [one for one in (path, *path.parents) if not one.exists()]
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrafficRLError(f"{path}: cannot be written ({error.strerror})") from None
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # something is in it
+            for one in new:
+                one.rmdir()
+        raise
 
 
 def _open(path: Path, binary: bool) -> IO[Any]:

@@ -6,14 +6,15 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from trafficrl.errors import TrafficRLError
 from trafficrl.evaluation.compare import Comparison, Row, Table
 from trafficrl.evaluation.evaluate import known
-from trafficrl.evaluation.files import make_directory
+from trafficrl.evaluation.files import output_directory
 from trafficrl.evaluation.metrics import METRICS
 from trafficrl.evaluation.sections import Section
 from trafficrl.evaluation.statistics import Estimate
@@ -97,20 +98,22 @@ FORMATS: dict[str, Callable[[Comparison, Sequence[str]], str]] = {
 }
 
 
-def output_paths(output: Path) -> list[Path]:
-    """The files that ``output`` stands for: itself, or one of each format in a directory.
+@contextmanager
+def output_paths(output: Path) -> Iterator[list[Path]]:
+    """Opens to the files that ``output`` stands for: itself, or one of each format in a directory.
 
     The directory is made. ``TrafficRLError`` for an unknown suffix, or if it cannot be.
     """
     if output.suffix.lower() in FORMATS and not output.is_dir():
-        return [output]
+        yield [output]
+        return
     if output.suffix and not output.is_dir():
         raise TrafficRLError(
             f"{output}: comparisons are written to a directory, or to files that end in "
             f"{', '.join(FORMATS)}, not '{output.suffix}'"
         )
-    make_directory(output)
-    return [output / f"comparison{suffix}" for suffix in FORMATS]
+    with output_directory(output):
+        yield [output / f"comparison{suffix}" for suffix in FORMATS]
 
 
 # Sections ---------------------------------------------------------------------

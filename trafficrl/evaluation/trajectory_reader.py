@@ -60,8 +60,10 @@ def read_trajectory(path: Path, episode: int = 0) -> Trajectory:
             if name not in NAMES
         }
     except OSError as error:
-        raise TrafficRLError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, TypeError) as error:
+        raise TrafficRLError(
+            f"{path}: cannot be read ({' '.join((error.strerror or str(error)).split())})"
+        ) from None
+    except (ValueError, TypeError, csv.Error) as error:
         reason = " ".join(str(error).split())
         raise TrafficRLError(f"{path}: cannot be read ({reason})") from None
     known = np.unique(numbers["episode"])

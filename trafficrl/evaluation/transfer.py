@@ -17,6 +17,7 @@ from trafficrl.evaluation.drivers import make_driver
 from trafficrl.evaluation.evaluate import report, run_episodes
 from trafficrl.evaluation.learned import LearnedDriver
 from trafficrl.evaluation.metrics import METRICS
+from trafficrl.resources import closest
 
 SPEED = "mean_speed_mps"
 
@@ -70,7 +71,8 @@ def transfer(
     that fails; what fails while it drives is a cell with its reason.
     """
     if metric not in METRICS:
-        raise TrafficRLError(f"--metric {metric}: unknown (known: {', '.join(METRICS)})")
+        nearest = ", ".join(closest(metric, list(METRICS))[:5])
+        raise TrafficRLError(f"--metric {metric}: unknown (known: {nearest}, ...)")
     configs = _named_scenarios(scenarios)
     drivers = _named_drivers(controllers, checkpoint, assign)
     cells = {}

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from trafficrl.errors import TrafficRLError
-from trafficrl.evaluation.files import make_directory, output_file
+from trafficrl.evaluation.files import output_directory, output_file
 from trafficrl.evaluation.metrics import METRICS
 from trafficrl.evaluation.sections import Section
 from trafficrl.evaluation.transfer import Cell, Matrix
@@ -88,10 +88,10 @@ def matrix_files(directory: Path) -> Iterator[Callable[[Matrix], list[Path]]]:
     if one cannot be written, or matplotlib is missing. Each appears when all went well.
     """
     require_matplotlib()
-    make_directory(directory)
     texts = {ending: directory / f"{STEM}.{ending}" for ending in TEXTS}
     pictures = [directory / f"{STEM}.{ending}" for ending in PICTURES]
     with ExitStack() as files:
+        files.enter_context(output_directory(directory))
         streams = {ending: files.enter_context(output_file(path)) for ending, path in texts.items()}
         write_picture = files.enter_context(picture_files(pictures))
 
@@ -129,7 +129,7 @@ def read_matrix(path: Path) -> Matrix:
             f"{file}: cannot be read ({error.strerror}; `trafficrl transfer ... --output DIR` "
             "writes it)"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise TrafficRLError(f"{file}: not what `trafficrl transfer` writes ({reason})") from None
     return matrix

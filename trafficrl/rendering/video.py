@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from trafficrl.errors import TrafficRLError
-from trafficrl.evaluation.files import make_directory, output_file
+from trafficrl.evaluation.files import output_directory, output_file
 
 Film = Callable[[bytes], None]
 """Takes the next picture, a PNG."""
@@ -40,17 +40,21 @@ def film_file(path: Path, fps: float) -> AbstractContextManager[Film]:
 @contextmanager
 def frame_folder(path: Path) -> Iterator[Film]:
     """Opens to a film of numbered PNG files in a folder, which has to be new or empty."""
-    make_directory(path)
-    if any(path.iterdir()):
-        raise TrafficRLError(f"{path}: not empty (choose another folder for the pictures)")
-    count = 0
+    pictures: list[Path] = []
 
     def add(picture: bytes) -> None:
-        nonlocal count
-        (path / f"{count:05d}.png").write_bytes(picture)
-        count += 1
+        pictures.append(path / f"{len(pictures):05d}.png")
+        pictures[-1].write_bytes(picture)
 
-    yield add
+    with output_directory(path):
+        if any(path.iterdir()):
+            raise TrafficRLError(f"{path}: not empty (choose another folder for the pictures)")
+        try:
+            yield add
+        except BaseException:
+            for picture in pictures:
+                picture.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

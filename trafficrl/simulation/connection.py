@@ -146,6 +146,8 @@ class SumoConnection(SumoVehicles):
         while True:
             try:
                 return traci.connection.Connection(host, port, None, None, False, None)
+            except TypeError:  # of a name that is no host's
+                raise SimulationError(f"{self.where}: not a host name") from None
             except OSError as error:
                 final = isinstance(error, socket.gaierror) or time.monotonic() >= last_try
                 if final:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial, singledispatch
 from pathlib import Path
@@ -22,7 +24,7 @@ from trafficrl.errors import ScenarioError
 from trafficrl.resources import sumo_file
 from trafficrl.simulation.cache import cached
 from trafficrl.simulation.course import BuiltNetwork
-from trafficrl.simulation.programs import program_version, run_program, sumo_program
+from trafficrl.simulation.programs import program_version, run_program, sumo_program, try_files
 from trafficrl.simulation.safexml import check_xml
 from trafficrl.simulation.xmlfiles import without_opening_comment
 
@@ -58,7 +60,7 @@ class Recipe:
 
 
 def build_streets(config: StreetNetwork, directory: Path | None = None) -> BuiltNetwork:
-    """The network file of ``config`` and its route files, each known to be well-formed XML.
+    """The network file of ``config`` and its route files, each well-formed XML that SUMO loads.
 
     ``directory`` is the cache instead of the user's own. Raises ``ScenarioError``
     for a file that is not what it should be, ``SimulationError`` where one of
@@ -72,6 +74,8 @@ def build_streets(config: StreetNetwork, directory: Path | None = None) -> Built
     route_files = tuple(sumo_file(name, ".rou.xml") for name in config.route_files)
     for file in route_files:
         _check(file, ROUTE_ROOTS, "a SUMO route file (.rou.xml)")
+    if route_files or not isinstance(config, GeneratedNetwork):
+        try_files(config.source, net_file, route_files)
     return BuiltNetwork(net_file, None, (), route_files)
 
 
@@ -156,11 +160,12 @@ def _made(how: Recipe, directory: Path | None) -> Path:
 
 def _check(path: Path, roots: Collection[str], what: str) -> None:
     """Raise ``ScenarioError`` for a file that SUMO should not or cannot be given."""
-    if any("," in str(name) for name in (path, path.resolve())):
-        raise ScenarioError(
-            f"{path}: a path with a comma is a list of files to SUMO "
-            "(rename the file or its folder)"
-        )
+    with suppress(ValueError):  # a null byte, which check_xml will refuse
+        if any("," in name for name in (str(path), os.path.realpath(path))):
+            raise ScenarioError(
+                f"{path}: a path with a comma is a list of files to SUMO "
+                "(rename the file or its folder)"
+            )
     check_xml(path, roots, what)
 
 

@@ -23,6 +23,7 @@ from trafficrl.errors import ConnectionLost, SimulationError
 from trafficrl.simulation.networks import BuiltNetwork
 from trafficrl.simulation.options import sumo_options
 from trafficrl.simulation.programs import sumo_program
+from trafficrl.simulation.stderr import errors_from_stderr
 from trafficrl.simulation.sumo_types import VEHICLE_TYPE, SumoTypes
 from trafficrl.simulation.sumo_warnings import Context, Tally, WarningReader
 from trafficrl.simulation.vehicles import SumoVehicles, translated
@@ -68,7 +69,7 @@ class SumoSimulation(SumoVehicles):
         running = self._api is not None
         try:
             files = " and ".join(map(str, (network.net_file, *network.route_files)))
-            with translated(f"loading {files}"):
+            with translated(f"loading {files}"), errors_from_stderr():
                 if running:
                     self._api.load(options)
                 else:

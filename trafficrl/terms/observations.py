@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from trafficrl.controllers.ovm import optimal_velocity
-from trafficrl.registry import Registry
+from trafficrl.registry import Registry, positive
 from trafficrl.terms.conflicts import conflict_neighbours, distance_to_crossing
 from trafficrl.terms.gaps import allowed_speed
 from trafficrl.terms.traits import NEEDS_LEAD, OWN_NETWORK, WRAPS
@@ -73,7 +73,7 @@ def headway_difference(states: VehicleStates) -> FloatArray:
     return np.where(np.isfinite(difference), difference, 0.0)
 
 
-@FEATURES.register("gap_speed_error", unit="m/s")
+@FEATURES.register("gap_speed_error", positive("time_gap_s"), unit="m/s")
 def gap_speed_error(
     states: VehicleStates, *, min_gap_m: float = 2.0, time_gap_s: float = 1.0, max_mps: float = 30.0
 ) -> FloatArray:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trafficrl.registry import Registry
+from trafficrl.registry import Registry, positive
 from trafficrl.terms.conflicts import conflict_neighbours, distance_to_crossing
 from trafficrl.terms.gaps import allowed_speed
 from trafficrl.terms.traits import NEEDS_LEAD
@@ -21,7 +21,7 @@ REWARD_TERMS: Registry[Callable[..., FloatArray]] = Registry("reward term")
 COLLISION = "collision"
 
 
-@REWARD_TERMS.register("desired_speed")
+@REWARD_TERMS.register("desired_speed", positive("target_mps"))
 def desired_speed(states: VehicleStates, *, target_mps: float) -> FloatArray:
     """(v* - |v* - v|) / v*: 1 at the desired speed v* > 0, 0 at rest and at twice v*."""
     return 1.0 - np.abs(target_mps - states.speed) / target_mps
@@ -74,7 +74,7 @@ def squared_headway_difference(states: VehicleStates) -> FloatArray:
     return np.square(np.where(np.isfinite(difference), difference, 0.0))
 
 
-@REWARD_TERMS.register("conflict_headway_shortage")
+@REWARD_TERMS.register("conflict_headway_shortage", positive("within_m"))
 def conflict_headway_shortage(
     states: VehicleStates, *, threshold_m: float, within_m: float
 ) -> FloatArray:
@@ -89,7 +89,7 @@ def conflict_headway_shortage(
     return shortage * np.maximum(0.0, 1.0 - distance_to_crossing(states) / within_m)
 
 
-@REWARD_TERMS.register("squared_gap_speed_error")
+@REWARD_TERMS.register("squared_gap_speed_error", positive("time_gap_s"))
 def squared_gap_speed_error(
     states: VehicleStates, *, min_gap_m: float = 2.0, time_gap_s: float = 1.0, max_mps: float = 30.0
 ) -> FloatArray:

@@ -46,6 +46,8 @@ def save_checkpoint(path: Path, content: dict[str, Any], *, keep: Path | None = 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint without running any code from it; ``CheckpointError`` if that fails."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ValueError("not a regular file")
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error that follows says more
             sealed = _is_sealed(file)

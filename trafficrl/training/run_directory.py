@@ -114,7 +114,7 @@ class RunDirectory:
         """What ``run.json`` says."""
         try:
             content = json.loads(self.info_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{self.info_file}: not readable ({error})") from None
         if not isinstance(content, dict):
             raise CheckpointError(f"{self.info_file}: not a mapping")
@@ -150,9 +150,9 @@ class RunDirectory:
                 rows = [json.loads(line) for line in stream if line.endswith("\n")]
         except FileNotFoundError:
             rows = []
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{self.metrics_file}: not readable ({error})") from None
-        if not all(isinstance(row, dict) and "sim_steps" in row for row in rows):
+        if not all(isinstance(row, dict) and "sim_steps" in row and _numbers(row) for row in rows):
             raise CheckpointError(f"{self.metrics_file}: a line of it is damaged")
         if not rows:
             raise CheckpointError(f"{self.metrics_file}: nothing has been logged yet")
@@ -215,10 +215,14 @@ def default_path(root: Path, config: ScenarioConfig) -> Path:
     return root / config.name / f"{config.training.algorithm}-{config.training.seed}-{now}"
 
 
+def _numbers(row: dict[str, Any]) -> bool:
+    return all(isinstance(value, int | float) for value in row.values())
+
+
 def _keep(file: Path, keep: Callable[[str], bool]) -> None:
     try:
         keep_lines(file, keep)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError(
             f"{file}: a line of it is damaged (remove the file to go on)"
         ) from None

@@ -98,9 +98,17 @@ class Saver:
 
 def _refuse_nan(state: State) -> None:
     """``NumericalError`` rather than NaN over a good checkpoint; bounds may be infinite."""
-    for name, tensor in _tensors(state["learner"]):
+    name = first_nan(state["learner"])
+    if name is not None:
+        raise NumericalError(f"{name} of the learner is nan")
+
+
+def first_nan(learner: State) -> str | None:
+    """The name of a tensor with NaN in it; None where there is none."""
+    for name, tensor in _tensors(learner):
         if tensor.is_floating_point() and bool(tensor.isnan().any()):
-            raise NumericalError(f"{name} of the learner is nan")
+            return name
+    return None
 
 
 def _tensors(part: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:

@@ -19,6 +19,7 @@ from trafficrl.config.scenario import ActionConfig, FeatureConfig
 from trafficrl.errors import CheckpointError
 from trafficrl.training.checkpoint import load_checkpoint
 from trafficrl.training.run_directory import RunDirectory
+from trafficrl.training.saving import first_nan
 from trafficrl.training.seeding import torch_stream
 from trafficrl.training.setup import agent_spec
 from trafficrl.types import IntArray
@@ -64,7 +65,7 @@ def load_trained(trained: ScenarioConfig, checkpoint: Path) -> TrainedPolicies:
     """What a run on that scenario has learned; ``CheckpointError`` where they do not fit."""
     content = load_checkpoint(checkpoint)
     name = content.get("algorithm")
-    if name not in ALGORITHMS:
+    if not isinstance(name, str) or name not in ALGORITHMS:
         raise CheckpointError(f"{checkpoint}: unknown algorithm {name!r}")
     settings = getattr(trained.algorithms, name)
     try:
@@ -72,6 +73,8 @@ def load_trained(trained: ScenarioConfig, checkpoint: Path) -> TrainedPolicies:
             name, settings, trained.observation, trained.action, trained.n_agents, content["widths"]
         )
         algorithm.load_state_dict(content["learner"])
+        if nan := first_nan(content["learner"]):
+            raise ValueError(f"{nan} of the learner is nan")
         width = content["widths"][0]
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         reason = str(error).partition("\n")[0]

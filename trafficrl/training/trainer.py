@@ -20,7 +20,7 @@ from trafficrl.training.collector import Collected
 from trafficrl.training.fleet import Fleet
 from trafficrl.training.progress import Phase, Progress
 from trafficrl.training.run_directory import RunDirectory
-from trafficrl.training.saving import Saver
+from trafficrl.training.saving import Saver, first_nan
 from trafficrl.training.seeding import torch_stream
 from trafficrl.training.setup import make_algorithm
 from trafficrl.training.shard import Weights, acting_weights
@@ -284,7 +284,12 @@ class Trainer:
         # Before there could be several simulations a checkpoint had the one's state.
         self.fleet.load_state_dict(state.get("collectors") or [state["collector"]])
         self._streams.set_state(state["streams"])
-        self.iteration = state["iteration"]
-        self.sim_steps = state["sim_steps"]
-        self._validated_at = state["validated_at"]
-        self._best = state["best"]
+        counts = {key: state[key] for key in ("iteration", "sim_steps", "validated_at")}
+        for key, value in counts.items():
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(f"{key} is {value!r}, not a count")
+        self.iteration, self.sim_steps, self._validated_at = counts.values()
+        best = state["best"]
+        self._best = None if best is None else [float(figure) for figure in best]
+        if nan := first_nan(state["learner"]):
+            raise ValueError(f"{nan} of the learner is nan")
