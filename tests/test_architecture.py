@@ -115,6 +115,103 @@ def test_the_reader_of_imports_sees_every_form(source: str) -> None:
     assert any(name == "trafficrl.nn" or name.startswith("trafficrl.nn.") for name in names)
 
 
+# What would run code out of a file, a scenario or a checkpoint of a stranger.
+RUNS_CODE = {"eval", "exec", "compile", "__import__"}
+UNPICKLES = ["_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "code"]
+LOADERS = {
+    "torch.load": "weights_only=True",
+    "torch.hub.load": "",
+    "torch.jit.load": "",
+    "torch.package": "",
+    "yaml.load": "Loader=yaml.SafeLoader",
+    "yaml.load_all": "Loader=yaml.SafeLoader",
+    "yaml.unsafe_load": "",
+    "yaml.full_load": "",
+    "pandas.read_pickle": "",
+    "os.system": "",
+    "os.popen": "",
+}
+ALLOWED_WITH = {call: needed for call, needed in LOADERS.items() if needed}
+
+
+def dangers(source: str) -> list[str]:
+    """Calls that could run code out of data, each as it stands in ``source``."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        unpickles = isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle"
+        if (unpickles and "Error" not in ast.unparse(node)) or (
+            isinstance(node, ast.ImportFrom) and node.module == "pickle"
+        ):
+            found.append(ast.unparse(node))
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        options = {f"{one.arg}={ast.unparse(one.value)}" for one in node.keywords}
+        risky = (
+            name in RUNS_CODE
+            or (name in LOADERS and ALLOWED_WITH.get(name) not in options)
+            or options & {"shell=True", "allow_pickle=True", "weights_only=False"}
+            or (name in ("np.load", "numpy.load") and "allow_pickle=False" not in options)
+        )
+        if risky:
+            found.append(ast.unparse(node))
+    return found
+
+
+def shipped() -> list[Path]:
+    return [
+        path
+        for folder in ("trafficrl", "cli", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+
+
+def test_no_file_can_run_code() -> None:
+    """No pickle, no code from text, no shell; tensors and YAML by their safe loaders alone."""
+    sources = {path: path.read_text(encoding="utf-8") for path in shipped()}
+    assert len(sources) > 100
+    assert not {str(path): found for path, text in sources.items() if (found := dangers(text))}
+    assert not [v for path in sources for v in violations(path, UNPICKLES)]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval(text)",
+        "exec(text, {})",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.load(path, map_location='cpu', weights_only=trust)",
+        "yaml.load(text, yaml.Loader)",
+        "yaml.load(text, Loader=yaml.Loader)",
+        "yaml.unsafe_load(text)",
+        "np.load(path, allow_pickle=True)",
+        "subprocess.run(line, shell=True)",
+        "os.system(line)",
+        "pickle.loads(data)",
+        "load = pickle.load",
+        "from pickle import loads",
+    ],
+)
+def test_the_reader_of_dangers_sees_every_form(source: str) -> None:
+    assert dangers(source)
+
+
+def test_safe_loaders_pass() -> None:
+    assert not dangers("torch.load(path, map_location='cpu', weights_only=True)")
+    assert not dangers("yaml.load(text, Loader=yaml.SafeLoader)")
+    assert not dangers("np.load(path, allow_pickle=False)")
+
+
+def test_scenarios_are_read_by_a_safe_loader() -> None:
+    import yaml
+
+    from trafficrl.config.yaml_source import _Loader
+
+    assert issubclass(_Loader, yaml.SafeLoader)
+    assert not any("python" in str(tag) for tag in _Loader.yaml_constructors)
+
+
 @pytest.mark.parametrize("module", ["trafficrl", "trafficrl.cli.main", "trafficrl.cli.doctor"])
 def test_the_command_line_starts_without_heavy_libraries(module: str) -> None:
     heavy = [
