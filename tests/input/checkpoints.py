@@ -216,15 +216,18 @@ CASES = [
         ".pt: does not fit",
         changed(lambda c: c.update(widths=[10**12, 10**12])),
     ),
-    Case("no collector", RESUME, ".pt: does not fit", changed(lambda c: c.pop("collector"))),
+    Case("no collector", RESUME, ".pt: does not fit", changed(lambda c: c.pop("collectors"))),
     Case(
         "a collector of text",
         RESUME,
         ".pt: does not fit",
-        changed(lambda c: c.update(collector="x")),
+        changed(lambda c: c.update(collectors="x")),
     ),
     Case(
-        "an empty collector", RESUME, ".pt: does not fit", changed(lambda c: c.update(collector={}))
+        "an empty collector",
+        RESUME,
+        ".pt: does not fit",
+        changed(lambda c: c.update(collectors=[{}])),
     ),
     Case("no streams", RESUME, ".pt: does not fit", changed(lambda c: c.pop("streams"))),
     Case(
