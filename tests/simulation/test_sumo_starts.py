@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -106,3 +107,15 @@ def test_vehicles_can_be_placed_anew_after_one_has_left_the_road(prepare: Prepar
         traffic.trajectory(np.full((100, 9), 15.0))
     traffic.place(positions, 15.0)
     assert traffic.simulation.read()[0].tolist() == [15.0] * 9
+
+
+def test_a_sumo_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trafficrl.simulation.sumo.CLOSE_TIMEOUT", 0.5)
+    config = load_scenario("ring", ["simulation.backend=traci"])
+    simulation = SumoSimulation(config.simulation, vehicle_length=5.0)
+    simulation.load(build_network(config.network, 1))
+    process = simulation._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    simulation.close()
+    assert process.returncode == -signal.SIGKILL

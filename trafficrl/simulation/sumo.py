@@ -13,9 +13,10 @@ import io
 import itertools
 import subprocess
 import tempfile
+import threading
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 from trafficrl.config.scenario import SimulationConfig
@@ -33,6 +34,7 @@ from trafficrl.types import FloatArray, IntArray, VehicleType
 WHOLE_LAW = 31  # the speed mode with all of SUMO's checks
 NO_COMMAND = -1.0  # as a speed: SUMO decides
 START_TIMEOUT = 120.0  # s, for loading a large network
+CLOSE_TIMEOUT = 10.0  # s
 START_POLL = 0.02  # s between tries to connect
 _labels = itertools.count()
 _in_process: weakref.ReferenceType[SumoSimulation] | None = None
@@ -55,6 +57,7 @@ class SumoSimulation(SumoVehicles):
         self._warnings = WarningReader(config.step_s)
         self._backend = config.backend
         self._view: View | None = None
+        self._process: subprocess.Popen[bytes] | None = None  # SUMO, where it has one
 
     # Life ------------------------------------------------------------------
 
@@ -97,7 +100,7 @@ class SumoSimulation(SumoVehicles):
     def close(self) -> None:
         """End SUMO; a closed simulation can load again."""
         if self._api is not None:
-            with suppress(ConnectionLost), translated("closing"):
+            with _ended_in_time(self._process), suppress(ConnectionLost), translated("closing"):
                 self._api.close()
             self._forget()
         self._types.close()
@@ -105,7 +108,7 @@ class SumoSimulation(SumoVehicles):
 
     def _forget(self) -> None:
         global _in_process
-        self._api = None
+        self._api = self._process = None
         self._ids = []
         self._released.clear()
         if self._backend == "libsumo":
@@ -126,7 +129,8 @@ class SumoSimulation(SumoVehicles):
         else:
             program = "sumo" if self._view is None else "sumo-gui"
             shown = [] if self._view is None else self._view.options()
-            self._api = _start_process([str(sumo_program(program)), *options, *shown])
+            command = [str(sumo_program(program)), *options, *shown]
+            self._api, self._process = _start_process(command)
 
     def admit(self, vehicle_type: VehicleType) -> None:
         """Have SUMO know a vType, for ``release``, from the next ``load`` on."""
@@ -309,8 +313,23 @@ class SumoSimulation(SumoVehicles):
         return self.config.min_gap_m
 
 
-def _start_process(command: Sequence[str]) -> Any:
-    """A connection to a SUMO that is started; its first error where it does not come so far."""
+@contextmanager
+def _ended_in_time(process: subprocess.Popen[bytes] | None) -> Iterator[None]:
+    """Kills a SUMO that does not end in ``CLOSE_TIMEOUT``: sumo-gui can hang as it ends."""
+    if process is None:
+        yield
+        return
+    timer = threading.Timer(CLOSE_TIMEOUT, process.kill)
+    timer.start()
+    try:
+        yield
+        process.wait()
+    finally:
+        timer.cancel()
+
+
+def _start_process(command: Sequence[str]) -> tuple[Any, subprocess.Popen[bytes]]:
+    """A SUMO that is started, and a connection to it; ``SimulationError`` with its first error."""
     traci = _import("traci")
     port = _import("sumolib.miscutils").getFreeSocketPort()
     with tempfile.TemporaryFile() as said:
@@ -319,13 +338,14 @@ def _start_process(command: Sequence[str]) -> Any:
         )
         try:
             with redirect_stdout(io.StringIO()):  # traci tells of every try to connect
-                return traci.connect(
+                connection = traci.connect(
                     port,
                     numRetries=round(START_TIMEOUT / START_POLL),
                     proc=process,
                     waitBetweenRetries=START_POLL,
                     label=f"trafficrl-{next(_labels)}",
                 )
+            return connection, process
         except Exception as error:
             process.kill()
             process.wait()
