@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from trafficrl.config import load_scenario
+from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.errors import SimulationError, TrafficRLError
 from trafficrl.training.fleet import Fleet
 from trafficrl.training.progress import Progress
 from trafficrl.training.run_directory import RunDirectory
-from trafficrl.training.shard import Shard
+from trafficrl.training.setup import make_algorithm
+from trafficrl.training.shard import Shard, State, Weights, acting_weights
 from trafficrl.training.trainer import Trainer
-from trafficrl.training.workers import RemoteShard
+from trafficrl.training.workers import RemoteShard, _Worker
 
 from .runs import TASKS, assert_same, assert_same_end
 
@@ -40,6 +45,17 @@ def train(
     finally:
         trainer.close()
     return trainer
+
+
+def fresh_weights(config: ScenarioConfig) -> Weights:
+    """Of policies that have not learned."""
+    shape = Fleet(config, workers=1)
+    try:
+        settings = config.training
+        algorithm = make_algorithm(settings.algorithm, config, shape.widths, seed=settings.seed)
+    finally:
+        shape.close()
+    return acting_weights(algorithm, config.n_agents)
 
 
 def pid(trainer: Trainer, index: int = 0) -> int:
@@ -96,12 +112,9 @@ def test_simulations_draw_for_themselves() -> None:
     """Random starts and actions of the second are none of the first, and both are merged."""
     scenario, small = TASKS["in_range"]
     config = load_scenario(scenario, [*small, "training.simulations=2", "training.replicas=2"])
-    fleet = Fleet(config, workers=2)
+    fleet, shard = Fleet(config, workers=2), Shard(config)
+    weights = fresh_weights(config)
     try:
-        weights = {}
-        shard = Shard(config)
-        for name, part in shard.actor.acting_parts.items():
-            weights[name] = dict(part.state_dict())
         collected = fleet.collect(weights, sim_steps=60, since=0, iteration=1)
         alone = shard.collect(weights, sim_steps=60, since=0, iteration=1).collected
         shard.close()
@@ -123,9 +136,9 @@ def test_a_worker_that_dies_again_gives_up_its_episode(
     replaced: list[bool] = []
     replace = RemoteShard._replace
 
-    def replace_and_kill(shard: RemoteShard, *, give_up_episode: bool) -> None:
-        replace(shard, give_up_episode=give_up_episode)
-        replaced.append(give_up_episode)
+    def replace_and_kill(shard: RemoteShard, *, give_up: bool) -> None:
+        replace(shard, give_up=give_up)
+        replaced.append(give_up)
         if len(replaced) < 3:
             os.kill(shard._worker.process.pid or 0, signal.SIGKILL)
             shard._worker.process.join()
@@ -137,7 +150,12 @@ def test_a_worker_that_dies_again_gives_up_its_episode(
     monkeypatch.setattr(RemoteShard, "_replace", replace_and_kill)
     trainer = train(tmp_path / "run", "ring", workers=1, act=kill)
     assert replaced == [False, True, True]
-    assert trainer.sim_steps == 480 and trainer.fleet.lost == 3
+    assert trainer.sim_steps == 480
+    assert (trainer.fleet.lost, trainer.fleet.given_up) == (3, 2)
+    timings = [
+        json.loads(line) for line in (tmp_path / "run/timing.jsonl").read_text().splitlines()
+    ]
+    assert timings[-1]["episodes_given_up"] == 2
 
 
 def test_workers_that_always_die_end_the_training_in_one_line(
@@ -145,8 +163,8 @@ def test_workers_that_always_die_end_the_training_in_one_line(
 ) -> None:
     replace = RemoteShard._replace
 
-    def replace_and_kill(shard: RemoteShard, *, give_up_episode: bool) -> None:
-        replace(shard, give_up_episode=give_up_episode)
+    def replace_and_kill(shard: RemoteShard, *, give_up: bool) -> None:
+        replace(shard, give_up=give_up)
         os.kill(shard._worker.process.pid or 0, signal.SIGKILL)
         shard._worker.process.join()
 
@@ -174,17 +192,129 @@ def test_several_simulations_need_workers(tmp_path: Path) -> None:
         train(tmp_path / "run", "ring", "training.simulations=2", workers=0)
 
 
-def test_an_episode_that_is_given_up_has_other_draws_after_it() -> None:
-    scenario, small = TASKS["ring"]
-    shard = Shard(load_scenario(scenario, small))
+def state_within_an_episode(task: str = "ring") -> tuple[ScenarioConfig, State]:
+    """A scenario and a state of it with a running episode."""
+    scenario, small = TASKS[task]
+    config = load_scenario(scenario, small)
+    shard = Shard(config)
     try:
-        state = shard.collector.state_dict()
+        shard.collector.collect(20)
+        return config, shard.collector.state_dict()
     finally:
         shard.close()
-    other = Shard.without_episode({**state, "actions": torch.zeros(3), "memory": torch.zeros(2)})
-    assert other["actions"] is None and other["memory"] is None
-    assert other["environment"] != state["environment"]
-    assert_same(other["generator"], state["generator"])
+
+
+def test_each_time_that_an_episode_is_given_up_others_are_drawn() -> None:
+    _, state = state_within_an_episode()
+    draws = []
+    for _ in range(4):
+        rng = np.random.default_rng()
+        rng.bit_generator.state = state["environment"]
+        draws.append(rng.random())
+        state = Shard.without_episode(state)
+        assert state["actions"] is None and state["memory"] is None
+    assert len(set(draws)) == 4
+
+
+def test_what_would_be_saved_is_what_the_worker_goes_on_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where two workers are lost in a row while they validate."""
+    config, state = state_within_an_episode()
+    replace, killed = RemoteShard._replace, [False]
+
+    def replace_and_kill(shard: RemoteShard, *, give_up: bool) -> None:
+        replace(shard, give_up=give_up)
+        if not killed[0]:
+            killed[0] = True
+            os.kill(shard._worker.process.pid or 0, signal.SIGKILL)
+            shard._worker.process.join()
+
+    fleet = Fleet(config, workers=1)
+    try:
+        fleet.load_state_dict([state])
+        [member] = fleet.members
+        assert isinstance(member, RemoteShard)
+        monkeypatch.setattr(RemoteShard, "_replace", replace_and_kill)
+        os.kill(member._worker.process.pid or 0, signal.SIGKILL)
+        member._worker.process.join()
+        fleet.validate(fresh_weights(config), iteration=1)
+        assert fleet.given_up == 1
+        [saved] = fleet.state_dict()
+        member.start("open")
+        assert_same(saved, member.result().state)
+        assert saved["actions"] is None
+    finally:
+        fleet.close()
+
+
+def test_a_state_that_takes_workers_down_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here every worker that is to drive the episode again is killed as it is asked."""
+    config, state = state_within_an_episode()
+    ask = _Worker.ask
+
+    def ask_and_kill(worker: _Worker, method: str, arguments: dict[str, Any]) -> None:
+        ask(worker, method, arguments)
+        if method == "load_state_dict" and arguments["state"]["actions"] is not None:
+            os.kill(worker.process.pid or 0, signal.SIGKILL)
+            worker.process.join()
+
+    monkeypatch.setattr(_Worker, "ask", ask_and_kill)
+    fleet = Fleet(config, workers=1)
+    try:
+        fleet.load_state_dict([state])
+        assert (fleet.lost, fleet.given_up) == (2, 1)
+        assert fleet.state_dict()[0]["actions"] is None
+    finally:
+        fleet.close()
+
+
+def test_a_sumo_of_its_own_that_ends_is_a_lost_worker(tmp_path: Path) -> None:
+    def kill(trainer: Trainer, progress: Progress) -> None:
+        if progress.iteration == 2:
+            found = subprocess.run(
+                ["pgrep", "-P", str(pid(trainer)), "-x", "sumo"], capture_output=True, text=True
+            )
+            os.kill(int(found.stdout), signal.SIGKILL)
+
+    traci = "simulation.backend=traci"
+    trainer = train(tmp_path / "killed", "ring", traci, workers=1, act=kill)
+    train(tmp_path / "whole", "ring", traci, workers=0)
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+    assert trainer.fleet.lost == 1
+
+
+def test_signals_that_a_whole_job_gets_do_not_end_workers(tmp_path: Path) -> None:
+    def terminate(trainer: Trainer, progress: Progress) -> None:
+        os.kill(pid(trainer), signal.SIGTERM)
+        os.kill(pid(trainer), signal.SIGINT)
+
+    assert train(tmp_path / "run", "ring", workers=1, act=terminate).fleet.lost == 0
+
+
+def test_a_lost_worker_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def kill(trainer: Trainer, progress: Progress) -> None:
+        if progress.iteration == 2:
+            os.kill(pid(trainer), signal.SIGKILL)
+
+    (tmp_path / "runs").mkdir()
+    assert train(tmp_path / "runs/one", "ring", workers=1, act=kill).fleet.lost == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["runs"]
+
+
+def test_what_nobody_thought_of_in_a_worker_says_where_it_was() -> None:
+    config, _ = state_within_an_episode()
+    fleet = Fleet(config, workers=1)
+    try:
+        [member] = fleet.members
+        member.start("collect", weights={})
+        with pytest.raises(TypeError) as raised:
+            member.result()
+        assert "Traceback" in raised.value.__notes__[0]
+    finally:
+        fleet.close()
 
 
 def test_a_worker_does_not_outlive_its_parent(tmp_path: Path) -> None:

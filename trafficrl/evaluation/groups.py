@@ -54,8 +54,9 @@ def group_runs(runs: Sequence[RunDirectory]) -> tuple[list[RunGroup], list[str]]
 
 
 def kind(trained_on: ScenarioConfig) -> str:
-    """What the runs of a group have in common: all but the seed."""
-    return dump_scenario(load_scenario(trained_on, ["training.seed=0"]))
+    """What the runs of a group have in common: all that matters but the seed."""
+    alike = ["training.seed=0", "training.worker_timeout_s=600"]
+    return dump_scenario(load_scenario(trained_on, alike))
 
 
 def make_group(runs: Sequence[RunDirectory], notes: list[str]) -> RunGroup:

@@ -19,6 +19,8 @@ class Member(Protocol):
 
     def start(self, method: str, **arguments: Any) -> None: ...
     def result(self) -> Any: ...
+    @property
+    def state(self) -> State | None: ...
     def load_state_dict(self, state: State) -> None: ...
     def close(self) -> Tally: ...
 
@@ -31,6 +33,11 @@ class LocalShard:
         self.load_state_dict = self.shard.load_state_dict
         self.close = self.shard.close
         self._result: Any = None
+
+    @property
+    def state(self) -> State:
+        """How to go on after the last call."""
+        return self.shard.collector.state_dict()
 
     def start(self, method: str, **arguments: Any) -> None:
         """Call it."""
@@ -54,12 +61,13 @@ class Fleet:
             raise TrafficRLError(
                 f"training.simulations: {count} need workers (a process holds one; 1 or more)"
             )
-        self.losses: list[str] = []  # of workers, since they were last taken
-        self.lost = 0  # in all
+        self._losses: list[str] = []  # of workers, since they were last taken
+        self.lost = 0  # workers, in all
+        self.given_up = 0  # how often running episodes had to be
+        self.members: Sequence[Member] = ()
         self._tally = Tally()  # of SUMO's warnings, since they were last taken
         self._at_once = max(1, workers)
-        self._states: list[State] = []
-        self.members: Sequence[Member] = (
+        self.members = (
             [RemoteShard(config, index, self._count_loss) for index in range(count)]
             if workers
             else [LocalShard(config)]
@@ -70,7 +78,6 @@ class Fleet:
             self.close()
             raise
         self.widths = openings[0].widths
-        self._states = [one.state for one in openings]
 
     def collect(self, weights: Weights, *, sim_steps: int, since: int, iteration: int) -> Collected:
         """About ``sim_steps`` of every replica of every simulation, as ``Shard.collect``."""
@@ -81,7 +88,6 @@ class Fleet:
         )
         for haul in hauls:
             self._tally.merge(haul.warnings)
-        self._states = [haul.state for haul in hauls]
         return Collected.merge([haul.collected for haul in hauls])
 
     def validate(self, weights: Weights, *, iteration: int) -> list[EpisodeSummary]:
@@ -95,13 +101,12 @@ class Fleet:
 
     def state_dict(self) -> list[State]:
         """How to go on, of each simulation."""
-        return self._states
+        return [state for member in self.members if (state := member.state) is not None]
 
     def load_state_dict(self, states: Sequence[State]) -> None:
         """Go on from saved states; ``ValueError`` if they are of another number of simulations."""
         for member, state in zip(self.members, states, strict=True):
             member.load_state_dict(state)
-        self._states = list(states)
 
     def take_warnings(self) -> Tally:
         """SUMO's warnings since the last time."""
@@ -110,12 +115,12 @@ class Fleet:
 
     def take_losses(self) -> list[str]:
         """Of which simulations workers were lost since the last time, and how."""
-        taken, self.losses = self.losses, []
+        taken, self._losses = self._losses, []
         return taken
 
     def close(self) -> None:
         """End all simulations."""
-        for member in getattr(self, "members", ()):
+        for member in self.members:
             self._tally.merge(member.close())
 
     def _all(self, method: str, **arguments: Any) -> Iterator[Any]:
@@ -127,6 +132,8 @@ class Fleet:
             for member in some:
                 yield member.result()
 
-    def _count_loss(self, index: int, how: str) -> None:
+    def _count_loss(self, index: int, how: str, gives_up: bool) -> None:
         self.lost += 1
-        self.losses.append(f"the worker of simulation {index} {how} and was replaced")
+        self.given_up += gives_up
+        what = "; its running episodes are given up for others" if gives_up else ""
+        self._losses.append(f"the worker of simulation {index} {how} and was replaced{what}")

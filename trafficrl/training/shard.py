@@ -120,7 +120,7 @@ class Shard:
         """A saved state whose running episodes are given up: others begin, with other draws."""
         rng = np.random.default_rng()
         rng.bit_generator.state = state["environment"]
-        rng.integers(2)
+        rng.random()  # a whole word, where draws of less than one are kept for the next
         return {
             **state,
             "environment": rng.bit_generator.state,

@@ -182,6 +182,7 @@ class Trainer:
                     "sim_steps": self.sim_steps,
                     **seconds,
                     "workers_lost": len(losses_of_workers),
+                    "episodes_given_up": self.fleet.given_up,
                 }
             )
             on_progress(
