@@ -53,7 +53,9 @@ class SumoConnection(SumoVehicles):
         self._answers = _Answers(self.where, self._connection._socket, on_silence)
         # traci itself takes any four bytes for a length, and an end for an answer.
         self._connection._recvExact = lambda: traci.storage.Storage(self._answers.next())
-        self._api = _Guarded(self._connection, self._answers, traci.exceptions.TraCIException)
+        # Not that of traci.exceptions, in whose place libsumo puts its own.
+        refused = traci.connection.TraCIException
+        self._api = _Guarded(self._connection, self._answers, refused)
         try:
             if order is not None:
                 self._api.setOrder(order)
