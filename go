@@ -163,5 +163,5 @@ if [ "${1:-}" = test ]; then
     shift
     run_tests "$@"
 else
-    exec "$venv/bin/trafficrl" "$@"
+    TRAFFICRL_PROGRAM=$0 exec "$venv/bin/trafficrl" "$@"
 fi

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .main import PROGRAM
+
 if TYPE_CHECKING:
     from trafficrl.config import ScenarioConfig
     from trafficrl.training.progress import Phase, Progress
@@ -36,9 +38,11 @@ class Start:
         told = [
             f"{self.config.name}: {self.config.n_agents} learning vehicles, {training.algorithm}, "
             f"seed {training.seed}, {training.total_steps:,} simulation steps "
-            f"over {training.replicas} replicas",
+            f"over {_counted(training.replicas * training.simulations, 'replica')}",
             f"run directory: {self.path}",
         ]
+        if self.resumed_at >= training.total_steps:
+            return [*told, f"complete: all {self.resumed_at:,} steps were done before"]
         return [*told, f"resumed at {self.resumed_at:,} steps"] if self.resumed_at else told
 
     def validations(self) -> Iterator[tuple[int, dict[str, float]]]:
@@ -49,6 +53,10 @@ class Start:
             figures = {key.removeprefix(VALIDATION): row[key] for key in row if VALIDATION in key}
             if figures:
                 yield row["sim_steps"], figures
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 @dataclass(frozen=True)
@@ -70,12 +78,12 @@ class End:
         if warnings.tally.total:
             told.append(describe(warnings.tally, warnings.file))
         if lost := self.trainer.fleet.lost:
-            told.append(f"{lost} workers were lost and replaced")
+            told.append(f"workers that were lost and replaced: {lost}")
         if self.trainer.stopped_early:
             told.append(f"stopped at {self.trainer.sim_steps:,} steps and saved; go on with:")
-            told.append(f"  trafficrl train --resume {path}")
+            told.append(f"  {PROGRAM} train --resume {path}")
         if self.trainer.run.best.exists():
-            told += ["evaluate the best policy with:", f"  trafficrl evaluate {path}"]
+            told += ["evaluate the best policy with:", f"  {PROGRAM} evaluate {path}"]
         return told
 
 

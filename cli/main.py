@@ -18,6 +18,9 @@ import click
 from trafficrl import __version__
 from trafficrl.errors import TrafficRLError
 
+# What the user has typed to come here: ./go says so.
+PROGRAM = os.environ.get("TRAFFICRL_PROGRAM", "trafficrl")
+
 
 class Lazy(NamedTuple):
     """Where a subcommand lives (``module:attribute`` in this package) and its help line."""
@@ -80,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if any("\0" in word for word in words):
             raise click.UsageError("an argument has a null byte in it (no name has)")
-        result = cli.main(words, prog_name="trafficrl", standalone_mode=False)
+        result = cli.main(words, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except Exception as error:
         # Click's own exceptions are answers to the user, never defects to debug.

@@ -49,6 +49,8 @@ def report(
     from trafficrl.plots.style import require_matplotlib
     from trafficrl.reporting import Options, as_html, make_report
 
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"--output {output}: the page is an .html file")
     require_matplotlib()
     options = Options(controllers, episodes, seed, checkpoint, clip)
     with output_file(output) as stream:

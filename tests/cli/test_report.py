@@ -103,3 +103,7 @@ def test_a_run_without_an_update_leaves_no_page(
     message = refused("report", run, "--output", output)
     assert "has not come to its first update" in message
     assert not output.exists()
+
+
+def test_another_suffix_is_refused(refused: Callable[..., str], trained: Path) -> None:
+    assert "an .html file" in refused("report", trained, "--output", "a.pdf", code=2)

@@ -123,8 +123,10 @@ def _read(path: Path) -> str:
             raise ScenarioError(f"{path}: larger than 1 MB (a scenario is a few kB)")
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        names = closest(path.stem, scenario_names())
-        raise ScenarioError(f"{path}: no such file (bundled: {', '.join(names)})") from None
+        names = closest(path.stem, scenario_names())[:5]
+        raise ScenarioError(
+            f"{path}: no such file (bundled: {', '.join(names)} and others)"
+        ) from None
     except UnicodeDecodeError as error:
         raise ScenarioError(
             f"{path}: not text at byte {error.start} (should be UTF-8 YAML)"

@@ -84,7 +84,8 @@ class RunDirectory:
         Raises ``CheckpointError`` if there is none.
         """
         if not path.is_dir():
-            raise CheckpointError(f"{path}: no such run directory")
+            what = " (it is a file)" if path.is_file() else ""
+            raise CheckpointError(f"{path}: no such run directory{what}")
         run = cls(path)
         found = [cls(file.parent) for file in path.glob("*/scenario.yaml")]
         runs = [one for one in found if one.info_file.exists()]

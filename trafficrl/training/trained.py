@@ -57,7 +57,13 @@ def checkpoint_file(run: RunDirectory, checkpoint: str) -> Path:
     """The file of that checkpoint, "best" or "latest"; ``CheckpointError`` if there is none."""
     file = run.path / f"{checkpoint}.pt"
     if not file.exists():
-        raise CheckpointError(f"{file}: no such checkpoint (try --checkpoint latest)")
+        there = [name for name in ("best", "latest") if (run.path / f"{name}.pt").exists()]
+        hint = (
+            f"try --checkpoint {there[0]}"
+            if there
+            else "this run has none yet: go on with `train --resume`, or name another run"
+        )
+        raise CheckpointError(f"{file}: no such checkpoint ({hint})")
     return file
 
 
