@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import pty
@@ -15,11 +16,12 @@ import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from trafficrl.cli import watch as watch_module
 from trafficrl.cli.displays import DISPLAYS, Start
 from trafficrl.cli.main import main
 from trafficrl.cli.watch import Watch, bars, model_errors, over_steps
@@ -332,6 +334,39 @@ def test_the_frame_fits_any_terminal(watch: Watch, size: tuple[int, int]) -> Non
 def test_a_resumed_run_shows_its_validations(watch: Watch, trained: Path) -> None:
     watch.started(Start(load_scenario(trained / "scenario.yaml"), trained, resumed_at=320))
     assert any("at 320 steps" in line for line in text(watch, 80, 24))
+
+
+def test_an_update_may_come_at_any_line_of_drawing_and_the_other_way(watch: Watch) -> None:
+    """rich draws in a thread of its own."""
+    steps = itertools.count(100)
+
+    def draw() -> None:
+        watch.lines(80, 40)
+
+    def update() -> None:
+        number = next(steps)
+        watch.updated(progress(number, validation(1.0), **{f"model_state_error_{number}": 0.5}))
+
+    def at_every_line(act: Callable[[], None], meanwhile: Callable[[], None]) -> None:
+        lines = set()
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            line = frame.f_lineno
+            if frame.f_code.co_filename == watch_module.__file__ and line not in lines:
+                lines.add(line)
+                meanwhile()
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            act()
+        finally:
+            sys.settrace(before)
+
+    at_every_line(update, draw)
+    at_every_line(draw, update)
+    assert next(steps) > 120, "nothing came while it drew"
 
 
 def test_bars_are_eighths_of_lines() -> None:
