@@ -64,6 +64,7 @@ class Watch(Display):
         self._model: dict[str, float] = {}
         self._seconds = dict.fromkeys(SHARES, 0.0)
         self._warning = ""
+        self._losses: list[str] = []  # of workers
         self._validations: list[tuple[int, dict[str, float]]] = []  # steps and figures
 
     def __exit__(self, *error: object) -> None:
@@ -88,6 +89,7 @@ class Watch(Display):
         self._seconds = {key: self._seconds[key] + progress.seconds[key] for key in SHARES}
         for row in progress.warnings:
             self._warning = row.get("text", self._warning)
+        self._losses = [*self._losses, *progress.workers_lost]
         if progress.validation is not None:
             validated = (progress.sim_steps, progress.validation)
             self._validations = [*self._validations, validated]
@@ -172,6 +174,8 @@ class Watch(Display):
         if progress is not None:
             about = f"  {self._warning}" if self._warning else ""
             yield Text(f"{'warnings of SUMO':{LABEL}} {progress.n_warnings:,}{about}")
+        if losses := self._losses:
+            yield Text(f"{'lost workers':{LABEL}} {len(losses)}  {losses[-1]}")
 
     def _curve(self, key: str, style: str, width: int, height: int) -> Iterator[Text]:
         steps, values = zip(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import json
+import multiprocessing
 import os
 import pty
 import re
@@ -26,6 +27,7 @@ from trafficrl.cli.displays import DISPLAYS, Start
 from trafficrl.cli.main import main
 from trafficrl.cli.watch import Watch, bars, model_errors, over_steps
 from trafficrl.config import load_scenario
+from trafficrl.training.fleet import Fleet
 from trafficrl.training.progress import Progress
 
 ALTERNATE_ON, ALTERNATE_OFF = "\x1b[?1049h", "\x1b[?1049l"
@@ -233,7 +235,12 @@ def test_an_interrupt_ends_the_live_screen(tmp_path: Path, small: list[str], pre
 # The frame ------------------------------------------------------------------------
 
 
-def progress(steps: int, validation: dict[str, float] | None, **metrics: float) -> Progress:
+LOSS = "the worker of simulation 0 ended by signal 9 and was replaced"
+
+
+def progress(
+    steps: int, validation: dict[str, float] | None, *, lost: bool = False, **metrics: float
+) -> Progress:
     episode = SimpleNamespace(
         row=lambda: {
             "return": -12.5,
@@ -254,7 +261,7 @@ def progress(steps: int, validation: dict[str, float] | None, **metrics: float) 
         validation=validation,
         warnings=[{"kind": "k", "text": "Vehicle 'a' performs emergency braking", "time_s": 1.0}],
         n_warnings=12,
-        workers_lost=[],
+        workers_lost=[LOSS] if lost else [],
     )
 
 
@@ -313,6 +320,33 @@ def test_the_frame_has_all_figures(watch: Watch) -> None:
         "overridden by SUMO": ["25.0%", "50.0%"],
         "return a step": ["-0.125"],
     }
+
+
+def test_a_lost_worker_is_in_the_live_screen_and_not_told_through_it(watch: Watch, capfd) -> None:
+    for steps in (100, 200, 300):
+        watch.updated(progress(steps, None, lost=steps < 300))
+    assert f"lost workers        2  {LOSS}" in text(watch, 100, 24)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("options", [[], ["--quiet"], ["--verbose"]])
+def test_a_lost_worker_is_told_on_stderr(
+    tmp_path: Path, small: list[str], capfd, monkeypatch, options: list[str]
+) -> None:
+    """It is killed before the second rollout."""
+    collect, rollouts = Fleet.collect, itertools.count()
+
+    def kill_then_collect(fleet: Fleet, *arguments: Any, **named: Any) -> Any:
+        if next(rollouts) == 1:
+            (worker,) = multiprocessing.active_children()
+            worker.kill()
+        return collect(fleet, *arguments, **named)
+
+    monkeypatch.setattr(Fleet, "collect", kill_then_collect)
+    assert main([*train(tmp_path / "run", small), "--workers", "1", *options]) == 0
+    captured = capfd.readouterr()
+    assert captured.err == f"warning: {LOSS}\n"
+    assert ("1 lost worker was replaced" in captured.out) is ("--quiet" not in options)
 
 
 def test_an_algorithm_without_a_model_has_no_model_error(watch: Watch) -> None:
