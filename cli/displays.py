@@ -36,7 +36,7 @@ class Start:
         told = [
             f"{self.config.name}: {self.config.n_agents} learning vehicles, {training.algorithm}, "
             f"seed {training.seed}, {training.total_steps:,} simulation steps "
-            f"over {training.replicas} replicas",
+            f"over {training.replicas * training.simulations} replicas",
             f"run directory: {self.path}",
         ]
         return [*told, f"resumed at {self.resumed_at:,} steps"] if self.resumed_at else told
@@ -81,7 +81,10 @@ class End:
 
 
 class Display:
-    """Shows nothing but losses; entered before anything can fail, left when all is done or has failed."""
+    """Shows nothing but what was lost.
+
+    Entered before anything can fail, left when all is done or has failed.
+    """
 
     def __enter__(self) -> Display:
         return self

@@ -403,6 +403,12 @@ def test_an_update_may_come_at_any_line_of_drawing_and_the_other_way(watch: Watc
     assert next(steps) > 120, "nothing came while it drew"
 
 
+def test_the_replicas_of_all_simulations_are_told() -> None:
+    config = load_scenario("ring", ["training.replicas=3", "training.simulations=2"])
+    told, *_ = Start(config, Path("runs/x"), resumed_at=0).lines()
+    assert told.endswith("60,000 simulation steps over 6 replicas")
+
+
 def test_bars_are_eighths_of_lines() -> None:
     assert bars([0.0, 7.0, 15.0, None], 2) == ["  █ ", "▁██ "]
     assert bars([0.0, 15.0, 8.0], 2) == [" █▁", "▁██"]
