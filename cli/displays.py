@@ -78,7 +78,8 @@ class End:
         if warnings.tally.total:
             told.append(describe(warnings.tally, warnings.file))
         if lost := self.trainer.fleet.lost:
-            told.append(f"workers that were lost and replaced: {lost}")
+            were = "worker was" if lost == 1 else "workers were"
+            told.append(f"{lost} lost {were} replaced")
         if self.trainer.stopped_early:
             told.append(f"stopped at {self.trainer.sim_steps:,} steps and saved; go on with:")
             told.append(f"  {PROGRAM} train --resume {path}")
@@ -88,7 +89,10 @@ class End:
 
 
 class Display:
-    """Shows nothing; entered before anything can fail, left when all is done or has failed."""
+    """Shows nothing but what was lost.
+
+    Entered before anything can fail, left when all is done or has failed.
+    """
 
     def __enter__(self) -> Display:
         return self
@@ -103,7 +107,9 @@ class Display:
         """This is what is done now."""
 
     def updated(self, progress: Progress) -> None:
-        """After every update."""
+        """After every update. Lost workers are told on stderr: they are no part of the results."""
+        for loss in progress.workers_lost:
+            click.echo(f"warning: {loss}", err=True)
 
     def stopping(self) -> None:
         """An interrupt: the running update is the last. Called from a signal handler."""
@@ -111,12 +117,6 @@ class Display:
 
     def finished(self, end: End) -> None:
         """After the last update."""
-
-
-def tell_losses(progress: Progress) -> None:
-    """On stderr: a worker that has to be replaced is no part of the results."""
-    for loss in progress.workers_lost:
-        click.echo(f"warning: {loss}", err=True)
 
 
 class Quiet(Display):
@@ -159,7 +159,7 @@ class Lines(Display):
         self._bar.start()
 
     def updated(self, progress: Progress) -> None:
-        tell_losses(progress)
+        super().updated(progress)
         figures = (
             f"speed {progress.metrics['mean_speed_mps']:.2f} m/s  "
             f"return {progress.metrics['return_per_step']:.3g} a step"
@@ -190,7 +190,7 @@ class Verbose(Display):
     def updated(self, progress: Progress) -> None:
         from trafficrl.simulation.sumo_warnings import where
 
-        tell_losses(progress)
+        super().updated(progress)
         for row in progress.warnings:
             if "text" in row:
                 click.echo(f"warning of SUMO ({where(row)}): {row['text']}")

@@ -38,7 +38,11 @@ BLOCKS, ASCII_BLOCKS = " ▁▂▃▄▅▆▇█", "  ...::##"
 
 
 class Watch(Display):
-    """Draws itself anew a few times a second, as large as the terminal is then."""
+    """Draws itself anew a few times a second, as large as the terminal is then.
+
+    It does so in a thread of rich's, at any line of the methods here: lists and dicts that
+    are drawn are replaced and never changed.
+    """
 
     def __init__(self) -> None:
         if not sys.stdout.isatty():
@@ -60,17 +64,15 @@ class Watch(Display):
         self._model: dict[str, float] = {}
         self._seconds = dict.fromkeys(SHARES, 0.0)
         self._warning = ""
-        self._validated: list[int] = []  # steps
-        self._validations: list[dict[str, float]] = []
+        self._losses: list[str] = []  # of workers
+        self._validations: list[tuple[int, dict[str, float]]] = []  # steps and figures
 
     def __exit__(self, *error: object) -> None:
         self._live.stop()
 
     def started(self, start: Start) -> None:
         self._start = start
-        for steps, figures in start.validations():
-            self._validated.append(steps)
-            self._validations.append(figures)
+        self._validations = [*self._validations, *start.validations()]
         self._live.start(refresh=True)
 
     def phase(self, phase: Phase) -> None:
@@ -81,16 +83,16 @@ class Watch(Display):
         if progress.episodes:
             rows = [episode.row() for episode in progress.episodes]
             self._episodes = {key: sum(row[key] for row in rows) / len(rows) for key in FIGURES}
-        self._model |= {
+        self._model = self._model | {
             key: value for key, value in progress.metrics.items() if MODEL_ERROR.match(key)
         }
-        for key in SHARES:
-            self._seconds[key] += progress.seconds[key]
+        self._seconds = {key: self._seconds[key] + progress.seconds[key] for key in SHARES}
         for row in progress.warnings:
             self._warning = row.get("text", self._warning)
+        self._losses = [*self._losses, *progress.workers_lost]
         if progress.validation is not None:
-            self._validated.append(progress.sim_steps)
-            self._validations.append(progress.validation)
+            validated = (progress.sim_steps, progress.validation)
+            self._validations = [*self._validations, validated]
 
     def stopping(self) -> None:
         self._message = "stopping after this update (once more: at once)"
@@ -120,7 +122,7 @@ class Watch(Display):
             shown.insert(0, Text(self._message, style="bold yellow"))
         room = height - len(shown)
         curves = [("return", "cyan"), ("mean_speed_mps", "green")][: room // 3]
-        for key, style in curves if self._validated else ():
+        for key, style in curves if self._validations else ():
             tall = min(TALLEST, room // len(curves) - (2 if room > 12 else 1))
             if room > 12:
                 shown.append(Text(""))
@@ -154,8 +156,8 @@ class Watch(Display):
 
     def _table(self, width: int) -> Iterator[Text]:
         column = min(COLUMN, (width - LABEL) // 2)
-        last = self._validations[-1] if self._validations else {}
-        at = f"   at {self._validated[-1]:,} steps" if self._validated else ""
+        steps, last = self._validations[-1] if self._validations else (None, {})
+        at = "" if steps is None else f"   at {steps:,} steps"
         yield Text(f"{'':{LABEL}}{'training':>{column}}{'validation':>{column}}{at}", "bold")
         for key, (label, form) in FIGURES.items():
             cells = (form.format(row[key]) if key in row else "-" for row in (self._episodes, last))
@@ -165,21 +167,25 @@ class Watch(Display):
         yield Text(f"{'return a step':{LABEL}}{reward:>{column}}")
         if self._model:
             yield Text(f"{'model error':{LABEL}} {model_errors(self._model)}")
-        spent = sum(self._seconds.values())
-        if spent:
-            shares = (f"{name} {self._seconds[key] / spent:.0%}" for key, name in SHARES.items())
+        seconds = self._seconds
+        if spent := sum(seconds.values()):
+            shares = (f"{name} {seconds[key] / spent:.0%}" for key, name in SHARES.items())
             yield Text(f"{'time':{LABEL}} {'   '.join(shares)}")
         if progress is not None:
             about = f"  {self._warning}" if self._warning else ""
             yield Text(f"{'warnings of SUMO':{LABEL}} {progress.n_warnings:,}{about}")
+        if losses := self._losses:
+            yield Text(f"{'lost workers':{LABEL}} {len(losses)}  {losses[-1]}")
 
     def _curve(self, key: str, style: str, width: int, height: int) -> Iterator[Text]:
-        values = [figures[key] for figures in self._validations]
+        steps, values = zip(
+            *((steps, figures[key]) for steps, figures in self._validations), strict=True
+        )
         label, form = FIGURES[key]
         low, high, last = (form.format(one) for one in (min(values), max(values), values[-1]))
         yield Text(f"{label} of validation: {last} now, {low} to {high}", "bold")
         total = self._start.config.training.total_steps
-        along = over_steps(self._validated, values, total, width)
+        along = over_steps(steps, values, total, width)
         for line in bars(along, height, ASCII_BLOCKS if self._ascii else BLOCKS):
             yield Text(line, style)
 

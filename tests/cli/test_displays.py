@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
+import multiprocessing
 import os
 import pty
 import re
@@ -15,15 +17,17 @@ import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from trafficrl.cli import watch as watch_module
 from trafficrl.cli.displays import DISPLAYS, Start
 from trafficrl.cli.main import main
 from trafficrl.cli.watch import Watch, bars, model_errors, over_steps
 from trafficrl.config import load_scenario
+from trafficrl.training.fleet import Fleet
 from trafficrl.training.progress import Progress
 
 ALTERNATE_ON, ALTERNATE_OFF = "\x1b[?1049h", "\x1b[?1049l"
@@ -231,7 +235,12 @@ def test_an_interrupt_ends_the_live_screen(tmp_path: Path, small: list[str], pre
 # The frame ------------------------------------------------------------------------
 
 
-def progress(steps: int, validation: dict[str, float] | None, **metrics: float) -> Progress:
+LOSS = "the worker of simulation 0 ended by signal 9 and was replaced"
+
+
+def progress(
+    steps: int, validation: dict[str, float] | None, *, lost: bool = False, **metrics: float
+) -> Progress:
     episode = SimpleNamespace(
         row=lambda: {
             "return": -12.5,
@@ -252,7 +261,7 @@ def progress(steps: int, validation: dict[str, float] | None, **metrics: float) 
         validation=validation,
         warnings=[{"kind": "k", "text": "Vehicle 'a' performs emergency braking", "time_s": 1.0}],
         n_warnings=12,
-        workers_lost=[],
+        workers_lost=[LOSS] if lost else [],
     )
 
 
@@ -313,6 +322,33 @@ def test_the_frame_has_all_figures(watch: Watch) -> None:
     }
 
 
+def test_a_lost_worker_is_in_the_live_screen_and_not_told_through_it(watch: Watch, capfd) -> None:
+    for steps in (100, 200, 300):
+        watch.updated(progress(steps, None, lost=steps < 300))
+    assert f"lost workers        2  {LOSS}" in text(watch, 100, 24)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("options", [[], ["--quiet"], ["--verbose"]])
+def test_a_lost_worker_is_told_on_stderr(
+    tmp_path: Path, small: list[str], capfd, monkeypatch, options: list[str]
+) -> None:
+    """It is killed before the second rollout."""
+    collect, rollouts = Fleet.collect, itertools.count()
+
+    def kill_then_collect(fleet: Fleet, *arguments: Any, **named: Any) -> Any:
+        if next(rollouts) == 1:
+            (worker,) = multiprocessing.active_children()
+            worker.kill()
+        return collect(fleet, *arguments, **named)
+
+    monkeypatch.setattr(Fleet, "collect", kill_then_collect)
+    assert main([*train(tmp_path / "run", small), "--workers", "1", *options]) == 0
+    captured = capfd.readouterr()
+    assert captured.err == f"warning: {LOSS}\n"
+    assert ("1 lost worker was replaced" in captured.out) is ("--quiet" not in options)
+
+
 def test_an_algorithm_without_a_model_has_no_model_error(watch: Watch) -> None:
     watch.updated(progress(100, None))
     assert not any("model" in line for line in text(watch, 80, 24))
@@ -332,6 +368,45 @@ def test_the_frame_fits_any_terminal(watch: Watch, size: tuple[int, int]) -> Non
 def test_a_resumed_run_shows_its_validations(watch: Watch, trained: Path) -> None:
     watch.started(Start(load_scenario(trained / "scenario.yaml"), trained, resumed_at=320))
     assert any("at 320 steps" in line for line in text(watch, 80, 24))
+
+
+def test_an_update_may_come_at_any_line_of_drawing_and_the_other_way(watch: Watch) -> None:
+    """rich draws in a thread of its own."""
+    steps = itertools.count(100)
+
+    def draw() -> None:
+        watch.lines(80, 40)
+
+    def update() -> None:
+        number = next(steps)
+        watch.updated(progress(number, validation(1.0), **{f"model_state_error_{number}": 0.5}))
+
+    def at_every_line(act: Callable[[], None], meanwhile: Callable[[], None]) -> None:
+        lines = set()
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            line = frame.f_lineno
+            if frame.f_code.co_filename == watch_module.__file__ and line not in lines:
+                lines.add(line)
+                meanwhile()
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            act()
+        finally:
+            sys.settrace(before)
+
+    at_every_line(update, draw)
+    at_every_line(draw, update)
+    assert next(steps) > 120, "nothing came while it drew"
+
+
+def test_the_replicas_of_all_simulations_are_told() -> None:
+    config = load_scenario("ring", ["training.replicas=3", "training.simulations=2"])
+    told, *_ = Start(config, Path("runs/x"), resumed_at=0).lines()
+    assert told.endswith("60,000 simulation steps over 6 replicas")
 
 
 def test_bars_are_eighths_of_lines() -> None:

@@ -17,6 +17,7 @@ from trafficrl.simulation.sumo_warnings import (
     OTHERS,
     SumoWarning,
     Tally,
+    WarningReader,
     describe,
     kind_of,
 )
@@ -105,10 +106,9 @@ def test_what_happens_before_the_episode_begins_has_no_time(prepare: Prepare) ->
     assert "before it began" in describe(tally)
 
 
-def test_what_was_read_takes_no_room(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_read_takes_no_room(traffic: Traffic, monkeypatch: pytest.MonkeyPatch) -> None:
     """SUMO's own log is emptied while SUMO writes it, and every warning is still counted."""
     monkeypatch.setattr(sumo_warnings, "ROOM", 4096)
-    traffic = prepare("ring_free").load()
     tally, simulation, blocks = Tally(), traffic.simulation, []
     traffic.place_evenly(22)
     for step in range(600):  # from 3 m/s to a standstill, 299 times
@@ -123,6 +123,22 @@ def test_what_was_read_takes_no_room(prepare: Prepare, monkeypatch: pytest.Monke
     assert max(blocks) <= 65536 < 100 * tally.total  # bytes, written in all
     assert tally.counts == {kind_of(tally.kept[0].text): 22 * 299}
     assert len(tally.kept) == KEPT
+
+
+def test_blocks_may_end_inside_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As SUMO writes them where it is a process of its own, and the log is emptied after each."""
+    monkeypatch.setattr(sumo_warnings, "ROOM", 0)
+    reader, file = WarningReader(STEP), tmp_path / "log"
+    file.touch()
+    reader.loaded(file)
+    texts = [f"Vehicle 'v{index}'; emergency braking" for index in range(60)]
+    log = "".join(f"Warning: {text}\n" for text in texts).encode()
+    with open(file, "r+b", buffering=0) as stream:
+        for begin in range(0, len(log), 37):
+            stream.write(log[begin : begin + 37])
+            reader._read_on()
+            assert file.stat().st_size == 0
+    assert [warning.text for warning in reader.take(complete=True).kept] == texts
 
 
 @pytest.mark.parametrize(

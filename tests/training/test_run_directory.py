@@ -10,7 +10,10 @@ import pytest
 
 from trafficrl.config import load_scenario
 from trafficrl.errors import CheckpointError, ScenarioError, TrafficRLError
+from trafficrl.simulation.sumo_warnings import Tally
+from trafficrl.training import run_directory
 from trafficrl.training.run_directory import RunDirectory, default_path
+from trafficrl.training.warning_log import WarningLog
 
 
 def create(path: Path, *overrides: str) -> RunDirectory:
@@ -125,6 +128,18 @@ def test_a_run_that_logged_nothing_can_be_rewound(tmp_path: Path) -> None:
     run = create(tmp_path / "run")
     run.rewind(0)
     assert {path.name for path in run.path.iterdir()} == {"scenario.yaml", "run.json", ".lock"}
+
+
+def test_all_that_was_logged_is_put_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, synced = create(tmp_path / "run"), []
+    before = set(run.path.iterdir())
+    log(run, range(1, 3))
+    WarningLog(run.warnings_file).add(2, Tally({"kind": 1}))
+    monkeypatch.setattr(run_directory, "sync", synced.append)
+    run.sync_logs()
+    assert set(synced) == set(run.path.iterdir()) - before and len(synced) == 4
 
 
 def test_episodes_are_one_table(tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ class WarningReader:
         self._loads = 0
         self._file: Path | None = None  # that SUMO writes
         self._read = self._freed = 0  # bytes of it
+        self._begun = b""  # of a line whose end SUMO has not written yet: it writes in blocks
         self._marks = [_Mark(0.0, None, {})]
         self._tally = Tally()
 
@@ -173,19 +174,20 @@ class WarningReader:
         self._read_on()
         if self._file is not None:
             self._file.unlink(missing_ok=True)
-        self._file, self._read, self._freed = None, 0, 0
+        self._file, self._read, self._freed, self._begun = None, 0, 0, b""
 
     def _read_on(self) -> None:
-        """Take in the whole lines that have been added."""
+        """Take in what has been added."""
         if self._file is None or not self._file.exists():
             return
         with open(self._file, "rb") as stream:
             stream.seek(self._read)
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    break
-                self._read += len(line)
-                self._add(line.decode(errors="replace").rstrip())
+            for part in stream:
+                self._read += len(part)
+                self._begun += part
+                if part.endswith(b"\n"):
+                    self._add(self._begun.decode(errors="replace").rstrip())
+                    self._begun = b""
         if self._read - self._freed > ROOM:
             # SUMO goes on writing where it is: what lies before becomes a hole in the file.
             os.truncate(self._file, 0)

@@ -9,7 +9,8 @@ checkpoints, ``previous.pt`` is the one before ``latest.pt``. Whoever trains hol
 A process may be killed at any moment. ``scenario.yaml`` comes last of what
 ``create`` writes: with it there is a run, without it there is none yet. What an
 update logs is on the disk before the checkpoint that follows it, so that a
-checkpoint never knows more than the logs, and what they know more is cut off.
+checkpoint never knows more than the logs, and what they know more is cut off. Its
+times alone come after, as they include the saving: a kill between can lose that line.
 """
 
 from __future__ import annotations
@@ -176,7 +177,12 @@ class RunDirectory:
 
     def sync_logs(self) -> None:
         """Put on the disk what has been logged."""
-        for file in (self.metrics_file, self.episodes_file):
+        for file in (
+            self.metrics_file,
+            self.timing_file,
+            self.warnings_file,
+            self.episodes_file,
+        ):
             if file.exists():
                 sync(file)
 
