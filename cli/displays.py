@@ -80,6 +80,8 @@ class End:
         if lost := self.trainer.fleet.lost:
             were = "worker was" if lost == 1 else "workers were"
             told.append(f"{lost} lost {were} replaced")
+        if given_up := self.trainer.fleet.given_up:
+            told.append(f"episodes were given up {given_up} times: this run does not repeat")
         if self.trainer.stopped_early:
             told.append(f"stopped at {self.trainer.sim_steps:,} steps and saved; go on with:")
             told.append(f"  {PROGRAM} train --resume {path}")

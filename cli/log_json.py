@@ -35,6 +35,7 @@ class JsonLines(Display):
             seed=training.seed,
             agents=start.config.n_agents,
             replicas=training.replicas,
+            simulations=training.simulations,
             total_steps=training.total_steps,
             resumed_at=start.resumed_at,
         )
@@ -67,6 +68,7 @@ class JsonLines(Display):
             sim_steps=end.trainer.sim_steps,
             sumo_warnings={"count": tally.total, "by_kind": tally.counts},
             workers_lost=end.trainer.fleet.lost,
+            episodes_given_up=end.trainer.fleet.given_up,
         )
 
     def _tell(self, event: str, **content: Any) -> None:
