@@ -66,7 +66,7 @@ class SumoConnection(SumoVehicles):
                 if not 0.0 < self.step_length < np.inf:
                     raise ValueError(f"steps of {self.step_length} s")
         except BaseException:
-            # Whoever has not answered yet, such as a sumo-gui that nobody starts, is not waited for.
+            # Who has not answered yet, as a sumo-gui that nobody starts, is not waited for.
             self._answers.broken |= self._answers.waits
             self.close()
             raise
@@ -214,7 +214,7 @@ class _Answers:
         self._socket.close()
 
     def settle(self) -> None:
-        """Leave nothing of a question that was interrupted; ``ConnectionLost`` after ``STALL_S``."""
+        """Be done with a question that was interrupted; ``ConnectionLost`` after ``STALL_S``."""
         self._connection._string, self._connection._queue = b"", []
         if not self.waits:
             self._begun.clear()
