@@ -179,12 +179,12 @@ class Policy:
         self, n: int, leader: ArrayLike, xy: ArrayLike | None, links: ArrayLike
     ) -> Neighbourhood:
         """Whom each of N vehicles hears, (N, K)."""
-        graph, ahead = self.card.graph, _numbers("leader", leader)
-        if ahead.shape != (n,) or not np.isin(ahead, np.arange(-1, n)).all():
+        graph, given = self.card.graph, _numbers("leader", leader)
+        if given.shape != (n,) or not np.isin(given, np.arange(-1, n)).all():
             raise TrafficRLError(
                 f"leader: should be {n} numbers, one a vehicle, from -1 (nobody) to {n - 1}"
             )
-        ahead = ahead.astype(np.int64)
+        ahead = given.astype(np.int64)
         if (own := np.flatnonzero(ahead == np.arange(n))).size:
             raise TrafficRLError(f"leader: vehicle {own[0]} is its own (should be -1 for nobody)")
         further = _numbers("links", links)
