@@ -106,14 +106,17 @@ def _say_that_it_waits() -> None:
 
 @contextmanager
 def _stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Yields what says whether to stop; the first Ctrl-C or SIGTERM asks to, the second does."""
+    """Yields what says whether to stop; the first Ctrl-C or SIGTERM asks to.
+
+    The second interrupts whatever is being done.
+    """
     asked = False
 
     def handle(number: int, frame: object) -> None:
         nonlocal asked
         asked = True
-        for one, handler in previous.items():
-            signal.signal(one, handler)
+        for one in previous:
+            signal.signal(one, signal.default_int_handler)  # of SIGTERM too: vehicles go back
         click.echo("\ngiving the vehicles back after this step (once more: at once)", err=True)
 
     previous = {one: signal.signal(one, handle) for one in (signal.SIGINT, signal.SIGTERM)}

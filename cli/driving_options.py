@@ -35,6 +35,11 @@ _OPTIONS = (
     assign_option,
     set_option,
 )
+# Parameters of these that say how an episode comes about, and not which of several it is.
+DRIVING = (
+    *("scenario", "net_file", "osm_file", "xodr_file", "route_files", "vehicles"),
+    *("seed", "checkpoint", "assign", "overrides"),
+)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from .driving_options import DrivingChoice, driving_options
+from .driving_options import DRIVING, DrivingChoice, driving_options
 from .numbers import FiniteRange
 from .picture_options import picture_options
 
@@ -167,7 +168,10 @@ def graph_command(
     from trafficrl.plots import vehicle_graph
     from trafficrl.plots.style import set_title
 
-    if not Path(what).is_dir():
+    if Path(what).is_dir():
+        _refuse(["controller"], f"has no effect: the run {what} drives")
+    else:
+        _refuse(["scenario"], f"has no effect: {what} is the scenario")
         driving, what = replace(driving, scenario=what), controller
     (drive,) = driving.drives([what])
     snapshot = take_snapshot(
@@ -187,12 +191,22 @@ def _episodes(
     if bool(runs) == bool(files):
         raise click.UsageError("give either runs and controllers, or --trajectories")
     if files:
+        _refuse(DRIVING, "has no effect on --trajectories, which are driven already")
         names = [file.name for file in files]
         labels = [one.name if names.count(one.name) == 1 else str(one) for one in files]
         return [read_trajectory(file, driving.episode) for file in files], labels, ""
     drives = driving.drives(runs)
     title = f"{drives[0].config.name}, episode {driving.episode} of seed {driving.seed}"
     return [driving.trajectory(one) for one in drives], [one.label for one in drives], title
+
+
+def _refuse(names: Sequence[str], why: str) -> None:
+    """A usage error if one of the parameters was given."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if given and parameter.name in names:
+            raise click.UsageError(f"{parameter.opts[0]} {why}")
 
 
 def _find(texts: Sequence[str]) -> list[RunDirectory]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from trafficrl.evaluation.trajectory import Trajectory
     from trafficrl.rendering import Film
 
-FPS = 25.0  # of videos, about: pictures are of whole simulation steps
 CLIP = 10.0  # s of video
 
 
@@ -116,11 +115,11 @@ def render(
     if not filmed and not os.environ.get("DISPLAY"):
         raise click.UsageError("there is no display for sumo-gui (make a --video instead)")
 
-    from trafficrl.rendering import Scene, display, film_file, frame_folder, replay
+    from trafficrl.rendering import Scene, display, film_file, frame_folder, pace, replay
 
     [drive] = driving.drives([run])
     step = drive.config.simulation.step_s
-    every = max(1, round(speed / (FPS * step)))  # steps from one picture to the next
+    every, fps = pace(step, speed)
     if filmed and seconds is None:
         seconds = CLIP
     scene = Scene(color, graph, follow, start, None if seconds is None else seconds * speed)
@@ -130,7 +129,7 @@ def render(
         # Opened before anything is driven, which takes a while.
         film: Film | None = None
         if video is not None:
-            film = stack.enter_context(film_file(video, speed / (step * every)))
+            film = stack.enter_context(film_file(video, fps))
         elif frames is not None:
             film = stack.enter_context(frame_folder(frames))
         if filmed:

@@ -124,6 +124,28 @@ def test_an_interrupt_gives_the_vehicles_back_and_sumo_runs_on(
         assert len(other.on_the_road()) == 22 and process.poll() is None
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_interrupt_in_a_step_gives_the_vehicles_back_too(
+    sumo: Start, deployed, number: signal.Signals
+) -> None:
+    """The step lasts until the other client of that SUMO makes it, too."""
+    process, port = sumo("ring", "--num-clients", "2")
+    drives = deployed("idm", "--port", port, "--order", "2", "--speed-mode", "0")
+    with closing(SumoConnection("localhost", port, wait=20.0, order=1)) as other:
+        wait_until_it_drives(other, 0)
+        drives.send_signal(number)
+        drives.stderr.readline(), drives.stderr.readline()  # it has understood
+        drives.send_signal(number)
+        for _ in range(2000):
+            other.step(np.empty(0))
+            if modes(other) == {31}:
+                break
+        assert modes(other) == {31}
+        assert drives.wait(timeout=30) == 130
+        other.step(np.empty(0))
+        assert len(other.on_the_road()) == 22 and process.poll() is None
+
+
 @pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[subprocess.Popen[bytes]], None]:
     """Has a process killed in the 20th step that is driven."""

@@ -180,6 +180,35 @@ def test_mistakes_are_named(picture: Path, trained: Path, refused: Refused) -> N
     assert not picture.exists()
 
 
+@pytest.mark.parametrize("command", ["time-space", "vehicles"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(["--scenario", "ring"], ["--seed", "0"], ["--set", "graph.range_m=5"]),
+        *(["--net-file", "n"], ["--osm", "n"], ["--opendrive", "n"]),
+        *(["--checkpoint", "latest"], ["--assign", "slot"]),
+    ],
+)
+def test_what_has_no_effect_on_trajectories_is_refused(
+    picture: Path, refused: Refused, command: str, option: list[str]
+) -> None:
+    words = ["plot", command, "--trajectories", "t.csv", *option, "--output", picture]
+    assert refused(*words, code=2).startswith(
+        f"{option[0]} has no effect on --trajectories, which are driven already"
+    )
+    assert not picture.exists()
+
+
+def test_what_has_no_effect_on_a_graph_is_refused(
+    picture: Path, trained: Path, refused: Refused
+) -> None:
+    of_run = refused("plot", "graph", trained, "--controller", "idm", "--output", picture, code=2)
+    assert of_run.startswith(f"--controller has no effect: the run {trained} drives")
+    of_scenario = refused("plot", "graph", "ring", "--scenario", "x", "--output", picture, code=2)
+    assert of_scenario.startswith("--scenario has no effect: ring is the scenario")
+    assert not picture.exists()
+
+
 def test_a_missing_matplotlib_is_said_first(
     picture: Path, trained: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,11 @@ from pathlib import Path
 import pytest
 
 from trafficrl.cli.main import main
+from trafficrl.errors import CheckpointError
+from trafficrl.reporting import Options, Report, as_html
+from trafficrl.reporting.facts import facts_of
+from trafficrl.reporting.report import TaskReport
+from trafficrl.training.run_directory import RunDirectory
 
 
 class Page(HTMLParser):
@@ -101,9 +107,47 @@ def test_a_run_without_an_update_leaves_no_page(
     (run / "timing.jsonl").unlink()
     output = tmp_path / "report.html"
     message = refused("report", run, "--output", output)
-    assert "has not come to its first update" in message
+    assert message == f"{run}/timing.jsonl: nothing has been logged yet\n"
+    with open(run / "timing.jsonl", "w") as file:
+        file.write('{"iteration": 1, "sim_\n')
+    message = refused("report", run, "--output", output)
+    assert message.startswith(f"{run}/timing.jsonl: not readable (")
     assert not output.exists()
 
 
 def test_another_suffix_is_refused(refused: Callable[..., str], trained: Path) -> None:
     assert "an .html file" in refused("report", trained, "--output", "a.pdf", code=2)
+
+
+def test_where_a_run_comes_from_is_told_with_all_its_sessions(
+    trained: Path, tmp_path: Path
+) -> None:
+    """Those are named that went on with other sources or versions."""
+    run = RunDirectory(tmp_path / "run")
+    shutil.copytree(trained, run.path)
+    began = {**run.info(), "git_revision": "0123456789abcdef", "git_changed_files": 0}
+    torch = began["versions"]["torch"]
+    same = {**began, "at_sim_steps": 80}
+    other = {**same, "at_sim_steps": 160, "git_revision": "fedcba", "git_changed_files": 2}
+    newer = {**same, "at_sim_steps": 240, "versions": {**began["versions"], "torch": "9.9"}}
+    for change, revision, resumed in (
+        ({"git_revision": None}, "outside a checkout", []),
+        ({"git_changed_files": 3}, "0123456789ab, 3 files changed", []),
+        ({"resumed": [same]}, "0123456789ab", []),
+        (
+            {"resumed": [same, other, newer]},
+            "0123456789ab",
+            [
+                "from step 160 with git_revision fedcba (was 0123456789abcdef), 2 files changed",
+                f"from step 240 with torch 9.9 (was {torch})",
+            ],
+        ),
+    ):
+        run.info_file.write_text(json.dumps({**began, **change}))
+        facts = facts_of(run)
+        assert (facts.short_revision, facts.resumed) == (revision, resumed)
+        page = as_html(Report([TaskReport(run.scenario(), [facts], [])], Options(), []))
+        assert all(text in page for text in (revision, *resumed))
+    run.info_file.write_text('{"resumed": [1]}')
+    with pytest.raises(CheckpointError, match="resumed should be a list of mappings"):
+        facts_of(run)

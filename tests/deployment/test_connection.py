@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import struct
 import threading
@@ -151,6 +152,74 @@ def test_a_vehicle_is_given_back_as_it_was(start) -> None:
         for _ in range(10):
             sumo.step(np.empty(0))
         assert api.getSpeed(one) > 1.0, "SUMO drives it again"
+
+
+def test_nobody_is_left_without_checks(start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that SUMO refuses to take back keeps no other; one that is off the road is loaded yet."""
+    _, port = start("ring")
+    with closing(SumoConnection("localhost", port, wait=20.0)) as sumo:
+        sumo.step(np.empty(0))
+        api = sumo._api.vehicle
+        refused, off_the_road, last = sorted(sumo.on_the_road())[:3]
+        for vehicle in (refused, off_the_road, last):
+            sumo.take_over(vehicle, 0, 0)
+        sumo.watch([refused, last])
+        sumo._taken.add("arrived")
+        set_speed = api.setSpeed
+
+        def refuse(vehicle: str, speed: float) -> None:
+            assert vehicle != "arrived"
+            if vehicle == refused:
+                raise SimulationError("SUMO refuses setSpeed")
+            set_speed(vehicle, speed)
+
+        monkeypatch.setitem(api.__dict__, "setSpeed", refuse)
+        sumo.give_back()
+        assert [api.getSpeedMode(v) for v in (refused, off_the_road, last)] == [0, 31, 31]
+
+
+@pytest.mark.parametrize("come", [0, 2, 4, 9])
+def test_an_answer_that_was_interrupted_is_taken_in(start, monkeypatch, come: int) -> None:
+    """Ctrl-C before an answer or within it, and all vehicles are given back all the same."""
+    _, port = start("ring")
+    with closing(SumoConnection("localhost", port, wait=20.0)) as sumo:
+        sumo.step(np.empty(0))
+        api, answers, vehicles = sumo._api.vehicle, sumo._answers, sumo.on_the_road()
+        for vehicle in vehicles:
+            sumo.take_over(vehicle, 0, 0)
+
+        def interrupted(size: int, within: float | None) -> None:
+            answers._begun += answers._socket.recv(come) if come else b""
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(answers, "_receive", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                sumo.on_the_road()
+        assert sumo.is_open
+        sumo.give_back()
+        assert {api.getSpeedMode(vehicle) for vehicle in vehicles} == {31}
+
+
+def test_closing_waits_for_a_silent_sumo_no_longer_than_for_any_answer(
+    start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, port = start("ring")
+    with closing(SumoConnection("localhost", port, wait=20.0)) as sumo:
+        sumo.step(np.empty(0))
+        sumo.take_over("vehicle_3", 0, 0)
+        monkeypatch.setattr(connection, "STALL_S", 0.1)
+        process.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr(sumo._answers, "next", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            sumo.on_the_road()
+        with pytest.raises(ConnectionLost, match="SUMO does not answer: vehicles may not be"):
+            sumo.give_back()
+        assert not sumo.is_open
+
+
+def interrupt() -> bytes:
+    raise KeyboardInterrupt
 
 
 def test_what_sumo_refuses_leaves_the_connection_as_it_is(start) -> None:

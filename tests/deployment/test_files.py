@@ -8,6 +8,7 @@ import pickle
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -16,10 +17,11 @@ import torch
 
 from trafficrl import load_policy
 from trafficrl.algorithms import ALGORITHMS
-from trafficrl.deployment.card import PolicyCard, read_card
+from trafficrl.deployment.card import PolicyCard, make_card, read_card
 from trafficrl.deployment.files import FORMATS, compare, export_policy
 from trafficrl.deployment.policy import Policy
 from trafficrl.errors import CheckpointError, TrafficRLError
+from trafficrl.training.run_directory import RunDirectory
 
 SOME = [("ic3net", False, "ring"), ("dsac", True, "catchup")]
 MANY = [
@@ -126,6 +128,30 @@ def test_a_difference_is_found_and_nothing_is_written(trained, monkeypatch) -> N
     assert stream.getvalue() == b""
 
 
+@pytest.mark.parametrize("algorithm", ["dppo", "ic3net"])
+def test_what_is_not_a_number_is_a_difference(trained, monkeypatch, algorithm: str) -> None:
+    policy = load_policy(trained(algorithm, True), "latest")
+    act = policy.network.act
+    for part in (0, 1) if algorithm == "ic3net" else (0,):
+
+        def spoilt(*given, part: int = part):
+            results = [np.array(one) for one in act(*given)]
+            results[part][0, 0] = np.nan
+            return results
+
+        other = SimpleNamespace(act=spoilt)
+        assert not compare(policy.card, policy.network, other).passed
+        assert not compare(policy.card, other, policy.network).passed
+
+
+def test_a_run_from_outside_a_checkout_has_no_known_revision(trained) -> None:
+    card = load_policy(trained("dppo", True), "latest").card
+    config = RunDirectory.open(trained("dppo", True)).scenario()
+    for run in ({}, {"git_revision": None}):
+        assert make_card(config, "best", run, 1, card.width, 0).git_revision == "unknown"
+    assert make_card(config, "best", {"git_revision": "a"}, 1, card.width, 0).git_revision == "a"
+
+
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_missing_package_is_named_with_its_extra(trained, monkeypatch, package) -> None:
     policy = load_policy(trained("dppo", True), "latest")
@@ -188,6 +214,7 @@ def test_a_card_reads_back_and_its_mistakes_are_named(trained) -> None:
         ({"observation": []}, "observation"),
         ({"learner": {"speed": 1}}, "dmpo.speed"),
         ({"algorithm": "none"}, "none"),
+        ({"hops": 2}, "hops"),
     ):
         text = json.dumps({**json.loads(card.dump()), **change})
         with pytest.raises(CheckpointError, match=f"here: not a policy .*{message}"):

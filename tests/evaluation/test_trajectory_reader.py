@@ -89,6 +89,9 @@ def test_mistakes_are_named_on_one_line(tmp_path: Path, ring: list[Trajectory]) 
         (tmp_path / name).write_text(content)
         return tmp_path / name
 
+    def at(time: str, name: str) -> Path:
+        return changed(name, lines[0] + lines[1].replace("0.1", time, 1))
+
     for file, episode, reason in (
         (tmp_path / "none.csv", 0, "none.csv: cannot be read"),
         (tmp_path / "t.xml", 0, r"t\.xml: trajectories are read from \.csv and \.parquet files"),
@@ -98,6 +101,15 @@ def test_mistakes_are_named_on_one_line(tmp_path: Path, ring: list[Trajectory]) 
         (changed("other.csv", "a,b\n1,2\n"), 0, "no column episode"),
         (changed("short.csv", "".join(lines[:3]) + "0,0.1\n"), 0, "cannot be read"),
         (changed("word.csv", lines[0] + lines[1].replace("0.1", "soon", 1)), 0, "cannot be read"),
+        (at("nan", "nan.csv"), 0, r"nan\.csv: time_s is nan \(should be a number above 0\)"),
+        (at("inf", "inf.csv"), 0, r"inf\.csv: time_s is inf"),
+        (at("0", "zero.csv"), 0, r"zero\.csv: time_s is 0 "),
+        (at("-0.1", "less.csv"), 0, r"less\.csv: time_s is -0.1 "),
+        (
+            changed("twice.csv", "".join([*lines, lines[2]])),
+            0,
+            r"twice\.csv: there are two rows of cav_1 at 0\.1 s",
+        ),
         (changed("noise.csv", "\x00\x01"), 0, "noise.csv: "),
     ):
         with pytest.raises(TrafficRLError, match=reason) as caught:

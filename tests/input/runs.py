@@ -188,7 +188,7 @@ CASES = [
     *each("a pipe for run.json", "run: not a run directory", replaced("run.json", os.mkfifo)),
     *each(
         "resumed by no list",
-        "run/run.json: resumed should be a list",
+        "run/run.json: resumed should be a list of mappings",
         info(lambda i: i.update(resumed=3)),
         (RESUME,),
     ),

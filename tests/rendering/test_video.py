@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trafficrl.errors import TrafficRLError
-from trafficrl.rendering import film_file, frame_folder
+from trafficrl.rendering import film_file, frame_folder, pace
 
 imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="the extra 'video' is not installed")
 
@@ -30,6 +30,17 @@ def frames(path: Path) -> list[float]:
     raw = ["-f", "rawvideo", "-pix_fmt", "gray", "-vf", "scale=8:8", "-"]
     done = subprocess.run([*command, *raw], capture_output=True, check=True)
     return list(np.frombuffer(done.stdout, np.uint8).reshape(-1, 64).mean(axis=1) / 255.0)
+
+
+@pytest.mark.parametrize(
+    ("step", "speed", "every", "fps"),
+    [(0.1, 5.0, 2, 25.0), (0.1, 6.0, 2, 30.0), (0.1, 1.0, 1, 10.0), (1.0, 0.5, 1, 0.5)],
+)
+def test_a_video_takes_the_time_it_should(
+    step: float, speed: float, every: int, fps: float
+) -> None:
+    """About 25 pictures a second, each of a whole step."""
+    assert pace(step, speed) == pytest.approx((every, fps))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])

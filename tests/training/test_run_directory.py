@@ -182,6 +182,7 @@ def test_metrics_are_read_as_they_were_logged(tmp_path: Path) -> None:
     assert run.metrics() == rows
 
 
+@pytest.mark.parametrize("which", ["metrics", "timings"])
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -193,11 +194,12 @@ def test_metrics_are_read_as_they_were_logged(tmp_path: Path) -> None:
     ],
 )
 def test_metrics_that_cannot_be_read_are_refused(
-    tmp_path: Path, content: str | None, reason: str
+    tmp_path: Path, which: str, content: str | None, reason: str
 ) -> None:
     run = create(tmp_path / "run")
+    file = run.metrics_file if which == "metrics" else run.timing_file
     if content is not None:
-        run.metrics_file.write_text(content)
+        file.write_text(content)
     with pytest.raises(CheckpointError, match=reason) as caught:
-        run.metrics()
-    assert str(caught.value).startswith(str(run.metrics_file))
+        getattr(run, which)()
+    assert str(caught.value).startswith(str(file))

@@ -47,7 +47,7 @@ class PolicyCard(Section):
     action_meaning: str
     control_interval_s: float = Field(gt=0, description="an action is held this long, s")
     graph: GraphConfig = Field(description="which vehicles hear each other")
-    hops: int = Field(1, description="links over which a vehicle hears others")
+    hops: Literal[1] = Field(1, description="links over which a vehicle hears others")
     neighbours: list[str] = Field(description="who is in each place of a neighbourhood (K)")
     memory_width: int = Field(ge=0, description="numbers that a vehicle keeps, 0 when it is new")
     trained_in: SimulationConfig
@@ -98,7 +98,7 @@ def make_card(
         trained_in=trained.simulation,
         learner=getattr(trained.algorithms, algorithm).model_dump(mode="json"),
         versions={str(name): str(value) for name, value in dict(run.get("versions", {})).items()},
-        git_revision=str(run.get("git_revision", "unknown")),
+        git_revision=str(run.get("git_revision") or "unknown"),
     )
 
 

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from trafficrl.deployment.backends import Network, OnnxNetwork, TorchNetwork
 from trafficrl.deployment.card import CHOICE, PolicyCard, read_card
@@ -102,10 +103,15 @@ def compare(card: PolicyCard, original: Network, other: Network) -> Check:
             if card.action_unit == CHOICE:
                 difference += float((action != got).sum())
             else:
-                difference = max(difference, float(np.abs(action - got).max()))
-            difference = max(difference, float(np.abs(kept - remembered).max(initial=0.0)))
+                difference = _larger(difference, np.abs(action - got))
+            difference = _larger(difference, np.abs(kept - remembered))
             memory, vehicles = kept, vehicles + n
     return Check(vehicles, difference)
+
+
+def _larger(so_far: float, differences: NDArray[Any]) -> float:
+    """The largest, NaN where one is; ``max`` leaves NaN out."""
+    return float(differences.max(initial=so_far))
 
 
 # Torch ------------------------------------------------------------------------

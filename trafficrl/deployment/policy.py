@@ -125,9 +125,7 @@ class Policy:
         Raises ``TrafficRLError`` where one of these is not as it should be.
         """
         raw = self._raw(features)
-        names = list(range(len(raw))) if ids is None else list(ids)
-        if len(names) != len(raw) or len(set(names)) != len(names):
-            raise TrafficRLError(f"ids: {len(raw)} different ones are needed, one a vehicle")
+        names = _names(len(raw), ids)
         hood = self._neighbourhood(len(raw), leader, xy, links)
         memory = np.zeros((len(raw), self.card.memory_width), dtype=np.float32)
         for row, name in enumerate(names):
@@ -152,12 +150,14 @@ class Policy:
                 )
             if len(set(wanted)) < len(wanted):
                 raise TrafficRLError("features: one is there twice: give an array (N, O)")
-            columns = [np.atleast_1d(np.asarray(features[name], np.float64)) for name in wanted]
+            columns = [
+                np.atleast_1d(_numbers(f"features: {name}", features[name])) for name in wanted
+            ]
             if any(column.shape != columns[0].shape or column.ndim > 1 for column in columns):
                 raise TrafficRLError("features: each should have one value a vehicle, (N,)")
             raw = np.stack(columns, axis=-1)
         else:
-            raw = np.asarray(features, dtype=np.float64)
+            raw = _numbers("features", features)
         if raw.ndim != 2 or raw.shape[1] != len(wanted):
             raise TrafficRLError(
                 f"features: of shape {raw.shape} (should be (N, {len(wanted)}): "
@@ -179,20 +179,24 @@ class Policy:
         self, n: int, leader: ArrayLike, xy: ArrayLike | None, links: ArrayLike
     ) -> Neighbourhood:
         """Whom each of N vehicles hears, (N, K)."""
-        graph, ahead = self.card.graph, np.asarray(leader)
-        if ahead.shape != (n,) or not np.isin(ahead, np.arange(-1, n)).all():
+        graph, given = self.card.graph, _numbers("leader", leader)
+        if given.shape != (n,) or not np.isin(given, np.arange(-1, n)).all():
             raise TrafficRLError(
                 f"leader: should be {n} numbers, one a vehicle, from -1 (nobody) to {n - 1}"
             )
-        ahead = ahead.astype(np.int64)
-        further = np.asarray(links, dtype=np.int64).reshape(-1, 2)
-        if not np.isin(further, np.arange(n)).all():
+        ahead = given.astype(np.int64)
+        if (own := np.flatnonzero(ahead == np.arange(n))).size:
+            raise TrafficRLError(f"leader: vehicle {own[0]} is its own (should be -1 for nobody)")
+        further = _numbers("links", links)
+        if further.size == 0:
+            further = further.reshape(0, 2)
+        if further.shape[1:] != (2,) or not np.isin(further, np.arange(n)).all():
             raise TrafficRLError(f"links: should be pairs of vehicles, from 0 to {n - 1}")
-        edges = [further]
+        edges = [further.astype(np.int64)]
         if graph.leader_follower:
             edges.append(leader_follower_edges(ahead))
         if graph.range_m is not None:
-            where = np.full((0, 2), np.nan) if xy is None else np.asarray(xy, dtype=np.float64)
+            where = np.full((0, 2), np.nan) if xy is None else _numbers("xy", xy)
             if where.shape != (n, 2):
                 raise TrafficRLError(
                     f"xy: {n} places in m, (N, 2), are needed: vehicles within "
@@ -208,10 +212,29 @@ class Policy:
         count = self.card.policies
         if policies is None:
             return by_position(count, n)
-        dealt = np.asarray(policies)
+        dealt = _numbers("policies", policies)
         if dealt.shape != (n,) or not np.isin(dealt, np.arange(count)).all():
             raise TrafficRLError(f"policies: should be {n} numbers from 0 to {count - 1}")
         return dealt.astype(np.int64)
+
+
+def _names(n: int, ids: Sequence[Hashable] | None) -> list[Hashable]:
+    """What N vehicles are called; ``TrafficRLError`` for names that do not tell them apart."""
+    try:
+        names = list(range(n) if ids is None else ids)
+        if len(names) == len(set(names)) == n:
+            return names
+    except TypeError:  # no sequence, or not hashable
+        pass
+    raise TrafficRLError(f"ids: {n} different texts or numbers are needed, one a vehicle")
+
+
+def _numbers(name: str, values: ArrayLike) -> FloatArray:
+    """An array of floats; ``TrafficRLError`` for what is none."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise TrafficRLError(f"{name}: should be an array of numbers") from None
 
 
 def load_policy(path: str | os.PathLike[str], checkpoint: str = "best") -> Policy:

@@ -72,7 +72,20 @@ def read_trajectory(path: Path, episode: int = 0) -> Trajectory:
         raise TrafficRLError(f"{path}: no episode {episode} (there are: {there})")
     own = numbers["episode"] == episode
     names = {name: columns[name][own] for name in NAMES}
+    _check_rows(path, names["vehicle"], numbers["time_s"][own])
     return _trajectory(episode, names, {name: column[own] for name, column in numbers.items()})
+
+
+def _check_rows(path: Path, vehicles: NDArray[Any], times: FloatArray) -> None:
+    """Refuse rows of an episode that have no time, or not one of their own."""
+    timeless = times[~(np.isfinite(times) & (times > 0.0))]
+    if len(timeless):
+        raise TrafficRLError(f"{path}: time_s is {timeless[0]:g} (should be a number above 0)")
+    seen: set[tuple[Any, float]] = set()
+    for row in zip(vehicles.tolist(), times.tolist(), strict=True):
+        if row in seen:
+            raise TrafficRLError(f"{path}: there are two rows of {row[0]} at {row[1]:g} s")
+        seen.add(row)
 
 
 def _trajectory(episode: int, names: Columns, numbers: Columns) -> Trajectory:

@@ -3,6 +3,6 @@
 from trafficrl.rendering.colours import QUANTITIES
 from trafficrl.rendering.display import display
 from trafficrl.rendering.replay import Scene, replay
-from trafficrl.rendering.video import Film, film_file, frame_folder
+from trafficrl.rendering.video import Film, film_file, frame_folder, pace
 
-__all__ = ["QUANTITIES", "Film", "Scene", "display", "film_file", "frame_folder", "replay"]
+__all__ = ["QUANTITIES", "Film", "Scene", "display", "film_file", "frame_folder", "pace", "replay"]

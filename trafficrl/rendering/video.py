@@ -23,6 +23,18 @@ CODECS = {
 }  # fmt: skip
 
 
+FPS = 25.0  # of videos, about: pictures are of whole simulation steps
+
+
+def pace(step: float, speed: float) -> tuple[int, float]:
+    """Simulation steps of ``step`` s from one picture to the next, and pictures a second.
+
+    ``speed`` is how many seconds of traffic are in one of the video.
+    """
+    every = max(1, round(speed / (FPS * step)))
+    return every, speed / (step * every)
+
+
 def film_file(path: Path, fps: float) -> AbstractContextManager[Film]:
     """Opens to a film that becomes a video file, .mp4 or .gif, when all went well.
 

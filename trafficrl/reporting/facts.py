@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from trafficrl.config import ScenarioConfig, dump_scenario
-from trafficrl.errors import CheckpointError
+from trafficrl.training.provenance import changes
 from trafficrl.training.run_directory import RunDirectory
 
 
@@ -23,7 +23,9 @@ class RunFacts:
     seconds: float  # of training, validation included
     started: str
     command: str
-    revision: str
+    revision: str  # with how many files differed from it
+    short_revision: str
+    resumed: list[str]  # sessions with other versions, revisions or machines
     platform: str
     versions: str
     settings: str  # the scenario as it was resolved, YAML
@@ -37,12 +39,10 @@ class RunFacts:
 
 
 def facts_of(run: RunDirectory) -> RunFacts:
-    """Raises ``CheckpointError`` for a run that has not logged an update."""
+    """Raises ``CheckpointError`` for a run that has not logged an update, or is damaged."""
     config: ScenarioConfig = run.scenario()
     info = run.info()
-    timings = [json.loads(line) for line in _lines(run)]
-    if not timings:
-        raise CheckpointError(f"{run.timing_file}: the run has not come to its first update")
+    timings = run.timings()
     versions = info.get("versions", {})
     return RunFacts(
         path=str(run.path),
@@ -53,20 +53,31 @@ def facts_of(run: RunDirectory) -> RunFacts:
         seconds=sum(_seconds(timing) for timing in timings),
         started=str(info.get("started", "unknown")),
         command=" ".join(map(str, info.get("command", []))),
-        revision=str(info.get("git_revision") or "outside a checkout"),
+        revision=_revision(info),
+        short_revision=_revision(info, 12),
+        resumed=[text for one in run.resumed() if (text := _resumed(info, one))],
         platform=str(info.get("platform", "unknown")),
         versions=", ".join(f"{name} {version}" for name, version in versions.items()),
         settings=dump_scenario(config),
     )
 
 
-def _lines(run: RunDirectory) -> list[str]:
-    try:
-        text = run.timing_file.read_text(encoding="utf-8")
-    except OSError:
-        return []
-    # A line that is being written, or that a crash cut short, has no end.
-    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+def _revision(info: Mapping[str, Any], digits: int | None = None) -> str:
+    revision, changed = info.get("git_revision"), info.get("git_changed_files")
+    if not revision:
+        return "outside a checkout"
+    return str(revision)[:digits] + (f", {changed} files changed" if changed else "")
+
+
+def _resumed(began: Mapping[str, Any], session: Mapping[str, Any]) -> str | None:
+    """A session that went on with what the run did not begin with."""
+    different = changes(began, session)
+    changed = session.get("git_changed_files")
+    if changed is not None and changed != began.get("git_changed_files"):
+        different.append(f"{changed} files changed")
+    if not different:
+        return None
+    return f"from step {session.get('at_sim_steps')} with {', '.join(different)}"
 
 
 def _seconds(timing: dict[str, Any]) -> float:

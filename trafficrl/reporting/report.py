@@ -33,7 +33,7 @@ from trafficrl.plots import (
     vehicle_series,
 )
 from trafficrl.plots.files import save
-from trafficrl.rendering import Scene, display, film_file, replay
+from trafficrl.rendering import Scene, display, film_file, pace, replay
 from trafficrl.reporting.facts import RunFacts, facts_of
 from trafficrl.training.run_directory import RunDirectory
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 CLIP_SECONDS = 10.0
 CLIP_SPEED = 5.0  # s of traffic in one of the clip
-CLIP_FPS = 25.0
 
 
 @dataclass(frozen=True)
@@ -189,13 +188,12 @@ def _clip(part: TaskReport, learned: Contender, trajectory: Trajectory, options:
         return "No clip was asked for."
     if find_spec("imageio_ffmpeg") is None and which("ffmpeg") is None:
         return "There is no clip, as the extra 'video' is not installed."
-    step = trajectory.step_length
-    every = max(1, round(CLIP_SPEED / (CLIP_FPS * step)))
+    every, fps = pace(trajectory.step_length, CLIP_SPEED)
     size = (1280, 720)
     with TemporaryDirectory(prefix="trafficrl-report-") as folder:
         path = Path(folder) / "clip.mp4"
         try:
-            with display(size), film_file(path, CLIP_SPEED / (step * every)) as film:
+            with display(size), film_file(path, fps) as film:
                 replay(
                     learned.drivers[0],
                     _driven_in(learned, part.config),

@@ -6,7 +6,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -50,7 +50,7 @@ class SumoConnection(SumoVehicles):
         import traci
 
         self._connection: Any = self._connect(traci, host, port, wait)
-        self._answers = _Answers(self.where, self._connection._socket, on_silence)
+        self._answers = _Answers(self.where, self._connection, on_silence)
         # traci itself takes any four bytes for a length, and an end for an answer.
         self._connection._recvExact = lambda: traci.storage.Storage(self._answers.next())
         # Not that of traci.exceptions, in whose place libsumo puts its own.
@@ -66,6 +66,8 @@ class SumoConnection(SumoVehicles):
                 if not 0.0 < self.step_length < np.inf:
                     raise ValueError(f"steps of {self.step_length} s")
         except BaseException:
+            # Who has not answered yet, as a sumo-gui that nobody starts, is not waited for.
+            self._answers.broken |= self._answers.waits
             self.close()
             raise
         self._answers.on_silence = None
@@ -105,10 +107,6 @@ class SumoConnection(SumoVehicles):
         if lane_change_mode is not None:
             api.setLaneChangeMode(vehicle, lane_change_mode)
 
-    def watch(self, ids: Sequence[str]) -> None:
-        super().watch(ids)
-        self._taken &= set(ids)
-
     def max_speeds(self) -> FloatArray:
         """What each watched vehicle can drive, (V,) in m/s."""
         return np.array([self._limits[vehicle][1] for vehicle in self._ids], dtype=np.float64)
@@ -121,24 +119,45 @@ class SumoConnection(SumoVehicles):
         self._api.simulationStep()
 
     def give_back(self) -> None:
-        """Leave all vehicles that were taken over to SUMO, with the modes that they had."""
+        """Leave all vehicles that were taken over to SUMO, with the modes that they had.
+
+        Those too that are between two roads now (teleported). One that refuses keeps no other.
+        """
         api = self._api.vehicle
+        self.watch([])
+        self._taken &= set(api.getLoadedIDList())  # the others have arrived
         for vehicle in sorted(self._taken):
             speed_mode, lane_change_mode = self._modes[vehicle]
-            api.setSpeed(vehicle, NO_COMMAND)
-            api.setSpeedMode(vehicle, speed_mode)
-            api.setLaneChangeMode(vehicle, lane_change_mode)
-        self.watch([])
+            try:
+                api.setSpeed(vehicle, NO_COMMAND)
+                api.setSpeedMode(vehicle, speed_mode)
+                api.setLaneChangeMode(vehicle, lane_change_mode)
+            except ConnectionLost:
+                raise
+            except SimulationError:  # SUMO refuses
+                pass
+            self._taken.discard(vehicle)
 
     def close(self) -> None:
-        """End the connection; what SUMO does then is its own affair."""
+        """Give back who is not yet, and end the connection; SUMO then does as it likes.
+
+        An interrupt is obeyed once that is done, a second one at once.
+        """
+        try:
+            self._hang_up()
+        except KeyboardInterrupt:
+            self._hang_up()
+            raise
+        finally:
+            self._answers.broken = True
+            self._answers.close()
+
+    def _hang_up(self) -> None:
         if self.is_open:
             with suppress(TrafficRLError):  # it is closed already, then
+                if self._taken:
+                    self.give_back()
                 self._api.close()
-            self._answers.broken = True
-        if self._connection._socket is not None:
-            self._connection._socket.close()
-            self._connection._socket = None
 
     def _min_gap(self, vehicle: str) -> float:
         return self._limits[vehicle][0]
@@ -169,52 +188,76 @@ class SumoConnection(SumoVehicles):
 
 
 class _Answers:
-    """Whole answers from a socket; whatever cannot be one ends the connection."""
+    """Questions to a socket and whole answers from it; what cannot be one ends the connection.
 
-    def __init__(
-        self, where: str, stream: socket.socket, on_silence: Callable[[], None] | None
-    ) -> None:
+    Stands in for the socket of a traci connection. An interrupt (Ctrl-C) may come at any
+    moment of an answer: what is left of it is taken in before the next question.
+    """
+
+    def __init__(self, where: str, connection: Any, on_silence: Callable[[], None] | None) -> None:
         self.where = where
-        self.broken = False  # while an answer is under way, and for ever without one
+        self.broken = False  # for ever
+        self.waits = False  # for an answer, or the rest of one
         self.on_silence = on_silence
-        self._socket = stream
+        self._begun = bytearray()  # what is there of an answer
+        self._connection = connection
+        self._socket: socket.socket = connection._socket
+        connection._socket = self
+
+    def send(self, question: bytes) -> None:
+        """As a socket does."""
+        self.waits = True
+        self._socket.sendall(question)
+
+    def close(self) -> None:
+        """As a socket does."""
+        self._socket.close()
+
+    def settle(self) -> None:
+        """Be done with a question that was interrupted; ``ConnectionLost`` after ``STALL_S``."""
+        self._connection._string, self._connection._queue = b"", []
+        if not self.waits:
+            self._begun.clear()
+        elif not self.broken:
+            if not self._begun and not self._ready(STALL_S):
+                raise self.lost("SUMO does not answer: vehicles may not be given back")
+            self.next()
 
     def next(self) -> bytes:
         """The coming answer without its length; ``ConnectionLost`` if there is none."""
-        self.broken = True
         try:
             if self.on_silence is not None and not self._ready(PATIENCE_S):
                 self.on_silence()
-            begin = self._socket.recv(4)
-            if not begin:
+            self._receive(1, within=None)
+            if not self._begun:
                 raise self.lost("SUMO has closed the connection", in_order=True)
-            begin += self._received(4 - len(begin))
-            (length,) = struct.unpack("!i", begin.ljust(4, b"\0"))
+            self._receive(4, STALL_S)
+            (length,) = struct.unpack("!i", self._begun[:4].ljust(4, b"\0"))
             if not 4 < length <= LARGEST_ANSWER:
                 raise self.lost("what answers is no SUMO")
-            answer = self._received(length - 4)
+            self._receive(length, STALL_S)
         except ConnectionResetError:
             raise self.lost("SUMO has closed the connection", in_order=True) from None
         except OSError as error:
             raise self.lost(f"the connection to SUMO is lost ({error.strerror})") from None
-        if len(answer) < length - 4:
+        if len(self._begun) < length:
             raise self.lost("the connection to SUMO breaks off in an answer")
-        self.broken = False
+        answer = bytes(self._begun[4:])
+        self.waits = False
+        self._begun.clear()
         return answer
 
-    def _ready(self, seconds: float) -> bool:
+    def _ready(self, seconds: float | None) -> bool:
         return bool(select.select([self._socket], [], [], seconds)[0])
 
-    def _received(self, size: int) -> bytes:
-        """So many bytes more, fewer where the connection ends or nothing comes."""
-        parts, missing = [], size
-        while missing and self._ready(STALL_S):
+    def _receive(self, size: int, within: float | None) -> None:
+        """The answer up to so many bytes, fewer where the connection ends or nothing comes."""
+        # Interrupts come while it waits; what was received would be lost with one.
+        while (missing := size - len(self._begun)) > 0 and self._ready(within):
             part = self._socket.recv(min(missing, 2**16))
             if not part:
                 break
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)
+            self._begun += part
 
     def lost(self, how: str, *, in_order: bool = False) -> ConnectionLost:
         """The error that says so; nothing more is asked or told after it."""
@@ -243,6 +286,7 @@ class _Guarded:
     def _call(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             try:
+                self._answers.settle()
                 return function(*arguments)
             except TrafficRLError:
                 raise

@@ -37,9 +37,14 @@ def provenance() -> dict[str, Any]:
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What may lead to other bits, as ``torch 2.13.0 (was 2.12.0)``; what is not known is equal."""
-    known = before.get("versions")
-    earlier = {**before, **known} if isinstance(known, dict) else dict(before)
-    latest = {"git_revision": now["git_revision"], "cpu": now["cpu"], **now["versions"]}
+    earlier, latest = (
+        {
+            "git_revision": said.get("git_revision"),
+            "cpu": said.get("cpu"),
+            **(known if isinstance(known := said.get("versions"), dict) else {}),
+        }
+        for said in (before, now)
+    )
     return [
         f"{name} {value} (was {earlier[name]})"
         for name, value in latest.items()
@@ -70,7 +75,16 @@ def _changed_files() -> int | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the source tree that runs, None outside a checkout."""
+    """What git says of the source tree that runs, None outside a checkout.
+
+    A foreign one does not count, in an ignored folder of which the package may be installed.
+    """
+    if _said_by_git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    return _said_by_git(*arguments)
+
+
+def _said_by_git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", *arguments],

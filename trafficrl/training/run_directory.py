@@ -122,16 +122,20 @@ class RunDirectory:
             raise CheckpointError(f"{self.info_file}: not a mapping")
         return content
 
+    def resumed(self) -> list[dict[str, Any]]:
+        """What ``run.json`` says of the sessions after the first."""
+        found = self.info().get("resumed", [])
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise CheckpointError(f"{self.info_file}: resumed should be a list of mappings")
+        return found
+
     def log_session(self, sim_steps: int) -> str | None:
         """Add to ``run.json`` what goes on with the run from here.
 
         Returns, on one line, in what it differs from what began the run, if bits may depend on it.
         """
         info, now = self.info(), provenance()
-        earlier = info.get("resumed", [])
-        if not isinstance(earlier, list):
-            raise CheckpointError(f"{self.info_file}: resumed should be a list")
-        resumed = [*earlier, {"at_sim_steps": sim_steps, **now}]
+        resumed = [*self.resumed(), {"at_sim_steps": sim_steps, **now}]
         self._write_info({**info, "resumed": resumed})
         different = ", ".join(changes(info, now))
         if not different:
@@ -147,22 +151,15 @@ class RunDirectory:
 
         Raises ``CheckpointError`` where there are none, or they are damaged.
         """
-        try:
-            with open(self.metrics_file, encoding="utf-8") as stream:
-                rows = [json.loads(line) for line in stream if line.endswith("\n")]
-        except FileNotFoundError:
-            rows = []
-        except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"{self.metrics_file}: not readable ({error})") from None
-        if not all(isinstance(row, dict) and "sim_steps" in row and _numbers(row) for row in rows):
-            raise CheckpointError(f"{self.metrics_file}: a line of it is damaged")
-        if not rows:
-            raise CheckpointError(f"{self.metrics_file}: nothing has been logged yet")
-        return rows
+        return _rows(self.metrics_file)
 
     def log_timing(self, row: Row) -> None:
         """Append a line to ``timing.jsonl``."""
         append(self.timing_file, json.dumps(row) + "\n")
+
+    def timings(self) -> list[dict[str, float]]:
+        """The lines of ``timing.jsonl``, as ``metrics`` gives those of its file."""
+        return _rows(self.timing_file)
 
     def log_episodes(self, rows: list[Row]) -> None:
         """Append lines to ``episodes.csv``."""
@@ -220,6 +217,18 @@ def default_path(root: Path, config: ScenarioConfig) -> Path:
     """``<root>/<scenario>/<algorithm>-<seed>-<time>``."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     return root / config.name / f"{config.training.algorithm}-{config.training.seed}-{now}"
+
+
+def _rows(file: Path) -> list[dict[str, float]]:
+    try:
+        rows = [json.loads(line) for line in whole_lines(file)]
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file}: not readable ({error})") from None
+    if not all(isinstance(row, dict) and "sim_steps" in row and _numbers(row) for row in rows):
+        raise CheckpointError(f"{file}: a line of it is damaged")
+    if not rows:
+        raise CheckpointError(f"{file}: nothing has been logged yet")
+    return rows
 
 
 def _numbers(row: dict[str, Any]) -> bool:
