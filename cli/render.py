@@ -116,6 +116,7 @@ def render(
         raise click.UsageError("there is no display for sumo-gui (make a --video instead)")
 
     from trafficrl.rendering import Scene, display, film_file, frame_folder, pace, replay
+    from trafficrl.training.run_directory import RunDirectory
 
     [drive] = driving.drives([run])
     step = drive.config.simulation.step_s
@@ -150,7 +151,9 @@ def render(
                 every=every,
                 on_step=advance,
             )
-    _tell(f"{run} on {config.name}", trajectory, steps)
+    # A folder of runs stands for its newest one: say which.
+    name = str(RunDirectory.open(Path(run)).path) if Path(run).exists() else run
+    _tell(f"{name} on {config.name}", trajectory, steps)
     if differs_at is not None:
         click.echo(
             f"note: from {differs_at * step:g} s on this is not what evaluate drives", err=True
