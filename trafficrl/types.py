@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 VEHICLE_LENGTH = 5.0  # m, of every vehicle
 TAIL_ROOM = 10.0  # m, free road behind the last vehicle of a platoon
+VEHICLE_TYPE = "trafficrl"  # the vType of all vehicles; no name that a route file may well define
 LEARNED = "learned"  # the controller of a vehicle group that learns
 LEAD = "lead"  # the controller of the scripted first vehicle of a platoon
 

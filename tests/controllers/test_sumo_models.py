@@ -15,8 +15,7 @@ from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.errors import ScenarioError, SimulationError
 from trafficrl.evaluation.drivers import ControllerDriver, make_driver
 from trafficrl.evaluation.evaluate import run_episodes
-from trafficrl.simulation.sumo_types import VEHICLE_TYPE
-from trafficrl.types import FloatArray, VehicleStates
+from trafficrl.types import VEHICLE_TYPE, FloatArray, VehicleStates
 
 Open = Callable[..., ArrayEnv]
 SAME_IDM = "sumo:IDM:accel=1.0,decel=1.5"  # the constants of our own

@@ -6,11 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from trafficrl.errors import ScenarioError, SimulationError
+from trafficrl.types import VEHICLE_TYPE
 
 TIMEOUT = 1800.0  # s, for making or loading the largest network; some broken ones take for ever
 
@@ -73,7 +75,11 @@ def _trial(net_file: Path, route_files: Sequence[Path]) -> str | None:
     files = [f"--net-file={os.path.realpath(net_file)}"]
     if route_files:
         files.append(f"--route-files={','.join(map(os.path.realpath, route_files))}")
-    done = _run(sumo_program("sumo"), *options, *files)
+    with tempfile.NamedTemporaryFile("w", suffix=".add.xml") as types:
+        # Route files may name the vType that all vehicles are given.
+        types.write(f'<additional><vType id="{VEHICLE_TYPE}"/></additional>')
+        types.flush()
+        done = _run(sumo_program("sumo"), *options, *files, f"--additional-files={types.name}")
     # It goes on after some errors, with something else in the wrong one's place.
     failed = done.returncode != 0 or "Error" in done.stderr
     return _first_error(done) if failed else None

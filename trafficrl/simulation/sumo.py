@@ -25,11 +25,11 @@ from trafficrl.simulation.networks import BuiltNetwork
 from trafficrl.simulation.options import sumo_options
 from trafficrl.simulation.programs import sumo_program
 from trafficrl.simulation.stderr import errors_from_stderr
-from trafficrl.simulation.sumo_types import VEHICLE_TYPE, SumoTypes
+from trafficrl.simulation.sumo_types import SumoTypes
 from trafficrl.simulation.sumo_warnings import Context, Tally, WarningReader
 from trafficrl.simulation.vehicles import SumoVehicles, translated
 from trafficrl.simulation.view import View
-from trafficrl.types import FloatArray, IntArray, VehicleType
+from trafficrl.types import VEHICLE_TYPE, FloatArray, IntArray, VehicleType
 
 WHOLE_LAW = 31  # the speed mode with all of SUMO's checks
 NO_COMMAND = -1.0  # as a speed: SUMO decides

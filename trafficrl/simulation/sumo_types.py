@@ -8,9 +8,8 @@ from pathlib import Path
 from trafficrl.config.scenario import SimulationConfig
 from trafficrl.errors import SimulationError
 from trafficrl.simulation import xmlfiles
-from trafficrl.types import VehicleType
+from trafficrl.types import VEHICLE_TYPE, VehicleType
 
-VEHICLE_TYPE = "trafficrl"  # no name that a route file is likely to define
 PASSENGER_CAR: VehicleType = {
     "vClass": "passenger",
     "emissionClass": "HBEFA4/PC_petrol_Euro-4",  # SUMO's default
