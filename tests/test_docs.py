@@ -100,6 +100,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def short(arguments: list[str]) -> list[str]:
     """What is added to a command, or to a subcommand of it."""
+    if "--trajectories" in arguments and arguments[0] == "plot":
+        return []  # what was driven already
     return SHORT.get(arguments[0], SHORT.get(" ".join(arguments[:2]), []))
 
 

@@ -278,7 +278,7 @@ def test_failing_netconvert_is_reported_on_one_line(
     broken.chmod(0o755)
     monkeypatch.setitem(sys.modules, "sumo", None)
     monkeypatch.setenv("SUMO_HOME", str(tmp_path))
-    with pytest.raises(SimulationError, match="Error: the reason") as caught:
+    with pytest.raises(SimulationError, match="could not be built: the reason") as caught:
         build_network(ring(), directory=tmp_path / "nets")
     assert "\n" not in str(caught.value)
     shutil.rmtree(broken.parent)

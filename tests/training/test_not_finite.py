@@ -107,12 +107,10 @@ def test_what_the_environment_yields_is_watched(training, what: str, value: floa
 @pytest.mark.parametrize(
     ("task", "setting", "what"),
     [
-        ("ring", "algorithms.dppo.value_lr=1e38", "critic"),
-        ("ring", "algorithms.dppo.policy_lr=1e38", "policy"),
-        ("ia2c", "algorithms.ia2c.value_lr=1e38", "critic|policy"),
-        ("ic3net", "algorithms.ic3net.gate_lr=1e38", "gate|policy|critic"),
-        ("dsac", "algorithms.dsac.value_lr=1e38", "critics|policy"),
-        ("dmpo", "algorithms.dmpo.model.lr=1e38", "dynamics model"),
+        ("ring", "algorithms.dppo.policy_lr=1e9", "policy"),
+        ("ia2c", "algorithms.ia2c.value_lr=1e9", "critic|policy"),
+        ("dsac", "algorithms.dsac.value_lr=1e9", "critics|policy"),
+        ("dmpo", "algorithms.dmpo.model.lr=1e9", "dynamics model"),
     ],
 )
 def test_a_learning_rate_that_blows_up_is_stopped_by_loss_or_gradient(
