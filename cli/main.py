@@ -16,7 +16,7 @@ from typing import NamedTuple
 import click
 
 from trafficrl import __version__
-from trafficrl.errors import TrafficRLError
+from trafficrl.errors import TrafficRLError, printable
 
 # What the user has typed to come here: ./go says so.
 PROGRAM = os.environ.get("TRAFFICRL_PROGRAM", "trafficrl")
@@ -140,7 +140,7 @@ def _printable(message: str, words: Sequence[str]) -> str:
     """
     for word in filter(lambda word: "\n" in word or "\r" in word, words):
         message = message.replace(word, repr(word)[1:-1])
-    shown = "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in message)
+    shown = printable(message, keep="\n")
     return re.sub(r"\S{500,}", lambda long: f"{long[0][:80]}...{long[0][-80:]}", shown)
 
 

@@ -36,3 +36,8 @@ class WriteError(TrafficRLError):
 
 class NumericalError(TrafficRLError):
     """A loss, a gradient, an observation, a reward or an action is NaN or infinite."""
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """``text`` with what would break its line as Python writes it, but for those in ``keep``."""
+    return "".join(one if one.isprintable() or one in keep else repr(one)[1:-1] for one in text)

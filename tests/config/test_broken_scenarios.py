@@ -238,3 +238,9 @@ def test_arbitrary_overrides_raise_nothing_but_scenario_errors(
         load_scenario(write(base), [override])
     except ScenarioError as error:
         assert "--set " in str(error)
+
+
+def test_a_name_with_a_line_break_does_not_break_the_line() -> None:
+    with pytest.raises(ScenarioError, match=r"unknown feature '\\r'") as raised:
+        load_scenario("ring", ['observation.0.feature="\\r"'])
+    assert len(str(raised.value).splitlines()) == 1

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from trafficrl.config.checks import CheckError
 from trafficrl.config.yaml_source import KeyPath, Node
+from trafficrl.errors import printable
 
 MAX_LINES = 20
 OVERRIDE = "--set "  # the place of a value that is not from a file begins with it
@@ -45,7 +46,7 @@ def explain(error: ValidationError, tree: Node, schema: dict[str, Any]) -> str:
     ``schema`` is the JSON schema of the model; it knows the keys and choices
     that would be right.
     """
-    lines = list(dict.fromkeys(_lines(error, tree, schema)))
+    lines = list(dict.fromkeys(map(printable, _lines(error, tree, schema))))
     if len(lines) > MAX_LINES:
         lines = [*lines[:MAX_LINES], f"... and {len(lines) - MAX_LINES} more problems"]
     return "\n".join(lines)
