@@ -10,9 +10,10 @@ one that arrives frees it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,18 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 VehicleType = Mapping[str, str | float]  # attributes of a vType of SUMO
+
+
+def constant(shape: tuple[int, ...], value: float | bool) -> NDArray[Any]:
+    """An array of one value: always the same one, which nobody can write to."""
+    return _constant(shape, value if value == value else np.nan)  # no NaN equals another
+
+
+@lru_cache(maxsize=None, typed=True)  # 0.0 is not False
+def _constant(shape: tuple[int, ...], value: float | bool) -> NDArray[Any]:
+    array = np.full(shape, value)
+    array.flags.writeable = False
+    return array
 
 
 @dataclass(slots=True)
@@ -68,20 +81,20 @@ class VehicleStates:
         for name in ("present", "entered", "outside_leader_speed"):
             values = getattr(self, name)
             if values.shape != self.speed.shape:  # one for all
-                setattr(self, name, np.full(self.speed.shape, values))
+                setattr(self, name, constant(self.speed.shape, values.item()))
 
     @classmethod
     def at_rest(cls, shape: tuple[int, int], time: float = 0.0) -> VehicleStates:
         """Of B x M vehicles that stand still, each alone in the world."""
-        zero, nan = (np.full(shape, value) for value in (0.0, np.nan))
-        nobody, never = np.full(shape, -1), np.zeros(shape, dtype=bool)
+        zero, nan = (constant(shape, value) for value in (0.0, np.nan))
+        nobody, never = constant(shape, -1), constant(shape, False)
         return cls(
             time=time,
             position=zero,
             distance=zero,
             speed=zero,
             acceleration=zero,
-            headway=np.full(shape, np.inf),
+            headway=constant(shape, np.inf),
             leader=nobody,
             follower=nobody,
             commanded_acceleration=zero,
@@ -97,6 +110,8 @@ class VehicleStates:
     @property
     def driven(self) -> BoolArray:
         """Who was there through the whole step, and did in it what was commanded, (B, M)."""
+        if self.entered is constant(self.entered.shape, False):
+            return self.present
         return self.present & ~self.entered
 
     @property
@@ -123,6 +138,23 @@ class VehicleStates:
     def of_follower(self, values: FloatArray, missing: float) -> FloatArray:
         """``values`` (B, M) of each vehicle's follower, ``missing`` without one."""
         return take(values, self.follower, missing)
+
+
+class Moments(VehicleStates):
+    """States of T moments as T*B replicas, the first moment's first; joined as they are read."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Sequence[VehicleStates]) -> None:
+        self._parts = parts
+        self.conflicts = None
+
+    def __getattr__(self, name: str) -> Any:
+        """A field that nobody has read yet."""
+        values = [getattr(part, name) for part in self._parts]
+        joined = np.concatenate(values) if isinstance(values[0], np.ndarray) else values[0]
+        setattr(self, name, joined)
+        return joined
 
 
 def kept(values: FloatArray, index: IntArray, missing: float = 0.0) -> FloatArray:

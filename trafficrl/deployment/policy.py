@@ -59,7 +59,7 @@ class Action:
         """The same in the states of these vehicles, (1, N)."""
         vehicles = np.arange(len(self.values))
         own = self.values[None] if self.unit == CHOICE else self.values[None, :, None]
-        result: FloatArray = self.actions.acceleration(own, states, vehicles)[0]
+        result: FloatArray = self.actions.driver(own, vehicles)(states)[0]
         return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,10 +24,10 @@ class Actions(Protocol):
     space: spaces.Space[Any]
     n_choices: int
 
-    def acceleration(
-        self, action: NDArray[np.generic], states: VehicleStates, agents: IntArray
-    ) -> FloatArray:
-        """Accelerations (B, N) in m/s2 of the agents, now."""
+    def driver(
+        self, action: NDArray[np.generic], agents: IntArray
+    ) -> Callable[[VehicleStates], FloatArray]:
+        """What turns states into accelerations (B, N) in m/s2 of the agents, while it is held."""
 
     def check(self, action: NDArray[np.generic], agents: tuple[int, int]) -> None:
         """``SimulationError`` if these are no actions of (B, N) ``agents``."""
@@ -41,10 +42,11 @@ class Acceleration:
         self.low, self.high = config.min_mps2, config.max_mps2
         self.space: spaces.Space[Any] = spaces.Box(self.low, self.high, (1,), np.float32)
 
-    def acceleration(
-        self, action: NDArray[np.generic], states: VehicleStates, agents: IntArray
-    ) -> FloatArray:
-        return np.clip(action[..., 0].astype(np.float64), self.low, self.high)
+    def driver(
+        self, action: NDArray[np.generic], agents: IntArray
+    ) -> Callable[[VehicleStates], FloatArray]:
+        acceleration = np.clip(action[..., 0].astype(np.float64), self.low, self.high)
+        return lambda states: acceleration
 
     def check(self, action: NDArray[np.generic], agents: tuple[int, int]) -> None:
         _require_shape(action, (*agents, 1))
@@ -65,12 +67,17 @@ class OvmGains:
             go_headway=config.go_headway_m,
         )
 
-    def acceleration(
-        self, action: NDArray[np.generic], states: VehicleStates, agents: IntArray
-    ) -> FloatArray:
-        pairs = np.zeros((*states.speed.shape, 2))
-        pairs[:, agents] = self.gains[action.astype(np.int64)]
-        return self._model.with_gains(states, pairs[..., 0], pairs[..., 1])[:, agents]
+    def driver(
+        self, action: NDArray[np.generic], agents: IntArray
+    ) -> Callable[[VehicleStates], FloatArray]:
+        gains = self.gains[action.astype(np.int64)]
+
+        def drive(states: VehicleStates) -> FloatArray:
+            pairs = np.zeros((*states.speed.shape, 2))
+            pairs[:, agents] = gains
+            return self._model.with_gains(states, pairs[..., 0], pairs[..., 1])[:, agents]
+
+        return drive
 
     def check(self, action: NDArray[np.generic], agents: tuple[int, int]) -> None:
         _require_shape(action, agents)

@@ -15,7 +15,7 @@ from trafficrl.envs.worlds import make_world
 from trafficrl.graph import GraphTracker, VehicleGraph
 from trafficrl.terms.observations import FEATURES
 from trafficrl.terms.rewards import COLLISION, REWARD_TERMS
-from trafficrl.types import BoolArray, FloatArray, IntArray, VehicleStates
+from trafficrl.types import BoolArray, FloatArray, IntArray, Moments, VehicleStates
 
 Drive = Callable[[VehicleStates], FloatArray]
 Observer = Callable[[VehicleStates], None]
@@ -57,6 +57,9 @@ class ArrayEnv:
         self.world = make_world(config, replicas=replicas)
         self.agents = self.world.agents
         self.n_agents = len(self.agents)
+        # Of the agents among all vehicles; a slice makes no copy.
+        everybody = self.n_agents == self.world.n_vehicles
+        self._columns: slice | IntArray = slice(None) if everybody else self.agents
         self.agent_names = tuple(f"cav_{slot}" for slot in range(self.n_agents))
         self.obs_dim = len(config.observation)
         self.interval = round(config.episode.control_interval_s / config.simulation.step_s)
@@ -108,12 +111,12 @@ class ArrayEnv:
         raise ``SimulationError``.
         """
         self.actions.check(action, (self.replicas, self.n_agents))
-        return self._run(lambda states: self.actions.acceleration(action, states, self.agents))
+        return self._run(self.actions.driver(action, self.agents))
 
     def drive(self, controller: Controller) -> Step:
         """One control interval with a classical controller in the agents' place."""
         length = self.config.simulation.step_s
-        return self._run(lambda states: controller.acceleration(states, length)[:, self.agents])
+        return self._run(lambda states: controller.acceleration(states, length)[:, self._columns])
 
     def vehicle_graphs(self) -> list[VehicleGraph]:
         """Who can talk to whom in each replica, in the present states."""
@@ -147,33 +150,36 @@ class ArrayEnv:
         return self._trackers
 
     def _run(self, drive: Drive) -> Step:
-        shape = self.world.shape
         started = self.active.copy()
-        terms = {name: np.zeros((self.replicas, self.n_agents)) for name, *_ in self._terms}
         terminated = np.zeros(self.replicas, dtype=bool)
-        sim_steps, collisions = (np.zeros(self.replicas, dtype=np.int64) for _ in range(2))
-        collided, entered = (np.zeros(shape, dtype=bool) for _ in range(2))
-        commands, overridden = (np.zeros(shape, dtype=np.int64) for _ in range(2))
+        collisions = np.zeros(self.replicas, dtype=np.int64)
+        moments: list[VehicleStates] = []
+        under_way: list[BoolArray] = []
         for _ in range(min(self.interval, self.config.episode.steps - self.steps)):
-            active = self.active[:, None]
             states = self.world.drive(drive(self.world.states))
             for observe in self.observers:
                 observe(states)
-            self._add_rewards(terms, states)
-            sim_steps += self.active
-            commands += states.driven & active
-            overridden += states.overridden & active
-            collided |= states.collided & active
-            entered |= states.entered & active
-            collisions += self._new_collisions(states)
+            moments.append(states)
+            under_way.append(self.active)
             self.steps += 1
-            terminated |= self._handle_collisions(states)
-            if not self.active.any():
-                break
+            if np.count_nonzero(states.collided) or np.count_nonzero(states.entered):
+                collisions += self._new_collisions(states)
+                terminated |= self._handle_collisions(states)
+                if not self.active.any():
+                    break
         truncated = np.zeros(self.replicas, dtype=bool)
         if self.steps >= self.config.episode.steps:
-            truncated = self.active.copy()
-            self.active[:] = False
+            truncated, self.active = self.active, np.zeros(self.replicas, dtype=bool)
+        # All at once: a term costs as much for one moment as for a few.
+        states = moments[0] if len(moments) == 1 else Moments(moments)
+        active = np.stack(under_way)
+        terms = self._rewards(states, active)
+
+        def count(what: BoolArray) -> IntArray:
+            by_moment = what.reshape(len(moments), *self.world.shape) & active[..., None]
+            return np.asarray(by_moment.sum(axis=0))
+
+        commands = count(states.driven)
         return Step(
             obs=self._observations(),
             reward=_total(terms, list(terms), (self.replicas, self.n_agents)),
@@ -184,22 +190,30 @@ class ArrayEnv:
             terminated=terminated,
             truncated=truncated,
             commands=commands,
-            overridden=overridden / np.maximum(commands, 1),
-            collided=collided,
+            overridden=count(states.overridden) / np.maximum(commands, 1),
+            collided=count(states.collided) > 0,
             collisions=collisions,
-            entered=entered,
-            sim_steps=sim_steps,
+            entered=count(states.entered) > 0,
+            sim_steps=np.asarray(active.sum(axis=0)),
         )
 
-    def _add_rewards(self, terms: dict[str, FloatArray], states: VehicleStates) -> None:
-        """Add a simulation step's terms; after a collision only that term counts."""
-        counts = self.active[:, None] & states.driven[:, self.agents]
-        absorbed = states.collided.any(axis=1) & (self.config.episode.on_collision == "freeze")
+    def _rewards(self, states: VehicleStates, active: BoolArray) -> dict[str, FloatArray]:
+        """Terms (B, N), summed over T moments; ``states`` are theirs, ``active`` (T, B).
+
+        After a collision that freezes an episode only its own term counts.
+        """
+        shape = (*active.shape, self.n_agents)
+        counts = active[..., None] & states.driven[:, self._columns].reshape(shape)
+        absorbed = np.zeros(0, dtype=bool)
+        if self.config.episode.on_collision == "freeze":
+            absorbed = states.collided.any(axis=1)
+        terms = {}
         for name, function, weight, parameters in self._terms:
-            value = weight * function(states, **parameters)[:, self.agents]
+            value = weight * function(states, **parameters)[:, self._columns]
             if name != COLLISION and absorbed.any():
                 value[absorbed] = 0.0
-            terms[name] += np.where(counts, value, 0.0)
+            terms[name] = np.where(counts, value.reshape(shape), 0.0).sum(axis=0)
+        return terms
 
     def _new_collisions(self, states: VehicleStates) -> IntArray:
         """How many vehicles (B,) have collided in this step that had not before."""
@@ -215,14 +229,14 @@ class ArrayEnv:
         if self.config.episode.on_collision == "freeze":
             self._absorbed |= collided
             return np.zeros(self.replicas, dtype=bool)
-        self.active &= ~collided
+        self.active = self.active & ~collided
         return collided
 
     def _observations(self) -> NDArray[np.float32]:
         states = self.world.states
         obs = np.empty((self.replicas, self.n_agents, self.obs_dim), dtype=np.float32)
         for column, (feature, item) in enumerate(self._features):
-            raw = feature(states, **item.parameters)[:, self.agents]
+            raw = feature(states, **item.parameters)[:, self._columns]
             obs[..., column] = item.normalised(raw)
         return obs
 

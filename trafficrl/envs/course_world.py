@@ -22,7 +22,14 @@ from trafficrl.envs.starts import start_positions
 from trafficrl.envs.world import World
 from trafficrl.errors import ScenarioError
 from trafficrl.simulation.networks import build_network
-from trafficrl.types import VEHICLE_LENGTH, BoolArray, FloatArray, IntArray, VehicleStates
+from trafficrl.types import (
+    VEHICLE_LENGTH,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    VehicleStates,
+    constant,
+)
 
 
 class CourseWorld(World):
@@ -86,30 +93,35 @@ class CourseWorld(World):
             leader, follower, headway = neighbours_by_lane(*self._simulation.leaders()[:2], shape)
         else:
             leader, follower = self._order
-            ahead = distance_ahead(position, leader, self._path_length)
-            headway = ahead - VEHICLE_LENGTH
+            length = self._path_length if self._closed else None
+            headway = distance_ahead(position, length) - VEHICLE_LENGTH
         collided = too_close(
             headway, self.config.episode.collision_headway_m, in_line=self._course.lanes == 1
         )
-        collided.ravel()[self._touched(position)] = True
+        if touched := self._touched(position):
+            collided.ravel()[touched] = True
+        undefined = constant(shape, np.nan)
         return VehicleStates(
             time=time,
             position=position,
             distance=odometer - self._driven_before,
             speed=speed,
-            acceleration=np.zeros(shape),
+            acceleration=constant(shape, 0.0),
             headway=headway,
             leader=leader,
             follower=follower,
             commanded_acceleration=acceleration,
             commanded_speed=command,
-            overridden=np.zeros(shape, dtype=bool),
+            overridden=constant(shape, False),
             collided=collided,
-            target_speed=np.full(shape, np.nan),
-            target_acceleration=np.full(shape, np.nan),
-            final_target_speed=np.full(shape, np.nan),
+            target_speed=undefined,
+            target_acceleration=undefined,
+            final_target_speed=undefined,
             path_length=self._path_length,
             crossings=self.crossings,
+            present=constant(shape, True),
+            entered=constant(shape, False),
+            outside_leader_speed=undefined,
         )
 
     def _touched(self, position: FloatArray) -> list[int]:

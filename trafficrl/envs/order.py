@@ -19,16 +19,18 @@ def fixed_order(vehicles: int, loop: bool, replicas: int) -> tuple[IntArray, Int
     return np.tile(leader, (replicas, 1)), np.tile(follower, (replicas, 1))
 
 
-def distance_ahead(position: FloatArray, leader: IntArray, path_length: FloatArray) -> FloatArray:
+def distance_ahead(position: FloatArray, path_length: FloatArray | None) -> FloatArray:
     """m along the course from each front bumper to the leader's (B, M), ``inf`` without one.
 
-    ``path_length`` (B,) closes a loop, ``inf`` on an open road.
+    Vehicles are in the order of ``fixed_order``; ``path_length`` (B,) closes a loop.
     """
-    ahead = np.take_along_axis(position, np.maximum(leader, 0), axis=1) - position
-    closed = np.isfinite(path_length)
-    if closed.any():
-        ahead = np.where(closed[:, None], np.mod(ahead, path_length[:, None]), ahead)
-    return np.where(leader >= 0, ahead, np.inf)
+    ahead = np.empty_like(position)
+    ahead[:, 1:] = position[:, :-1] - position[:, 1:]
+    if path_length is None or position.shape[1] == 1:
+        ahead[:, 0] = np.inf
+        return ahead
+    ahead[:, 0] = position[:, -1] - position[:, 0]
+    return np.asarray(np.mod(ahead, path_length[:, None]))
 
 
 def too_close(headway: FloatArray, least: float, *, in_line: bool) -> BoolArray:

@@ -66,16 +66,24 @@ def note_commands(
     Speeds ``before`` and commanded speeds in m/s, ``asked`` accelerations in m/s2, NaN where
     SUMO decided, all (B, M).
     """
-    driven = after.driven
-    after.acceleration = np.where(driven, (after.speed - before) / step, 0.0)
-    # What SUMO decided stands for a command, which there was none of; to who was not there
-    # through the whole step nothing was commanded.
+    acceleration = (after.speed - before) / step
+    overridden = np.abs(after.speed - command) > OVERRIDE_TOLERANCE
     undecided = np.isnan(command)
-    commanded = np.where(undecided, after.speed, command)
-    asked = np.where(undecided, after.acceleration, asked)
-    after.commanded_speed = np.where(driven, commanded, 0.0)
-    after.commanded_acceleration = np.where(driven, asked, 0.0)
-    after.overridden = driven & (np.abs(after.speed - command) > OVERRIDE_TOLERANCE)
+    if np.count_nonzero(
+        undecided
+    ):  # what SUMO decided stands for a command, which there was none of
+        command = np.where(undecided, after.speed, command)
+        asked = np.where(undecided, acceleration, asked)
+    driven = after.driven
+    if (
+        np.count_nonzero(driven) < driven.size
+    ):  # to who was not there through the whole step nothing was commanded
+        acceleration, command, asked = (
+            np.where(driven, values, 0.0) for values in (acceleration, command, asked)
+        )
+        overridden &= driven
+    after.acceleration, after.overridden = acceleration, overridden
+    after.commanded_speed, after.commanded_acceleration = command, asked
 
 
 def by_slot(values: NDArray[T], slots: IntArray, n_slots: int, missing: Any) -> NDArray[T]:

@@ -30,6 +30,7 @@ from trafficrl.types import (
     IntArray,
     VehicleStates,
     VehicleType,
+    constant,
 )
 
 WARMUP_TRIES = 10
@@ -56,9 +57,14 @@ class World:
         self.agents: IntArray = np.flatnonzero(learned[self._groups])
         self._drivers = self._make_drivers()
         self._speed_limit = np.full(self.n_vehicles, config.simulation.max_speed_mps)
-        for driver, columns in self._drivers:
-            if driver.target_speed(0.0) is not None:  # a script, which knows its own speeds
-                self._speed_limit[columns] = np.inf
+        scripts = [
+            (driver, columns)
+            for driver, columns in self._drivers
+            if driver.target_speed(0.0) is not None
+        ]
+        self._script = scripts[0] if scripts else None
+        for _, columns in scripts:  # which know their own speeds
+            self._speed_limit[columns] = np.inf
         self.crossing_collisions = True  # whether contacts of vehicles that cross count
         self._simulation = SumoSimulation(config.simulation, vehicle_length=VEHICLE_LENGTH)
         self._loaded = False  # whether SUMO has the network and every vType
@@ -126,6 +132,8 @@ class World:
 
     def drive(self, acceleration: FloatArray) -> VehicleStates:
         """One step with the agents' accelerations (B, N) in m/s2."""
+        if acceleration.shape == self.shape:  # all learn
+            return self._advance(acceleration)
         full = np.zeros(self.shape)
         full[:, self.agents] = acceleration
         for driver, columns in self._drivers:
@@ -195,14 +203,14 @@ class World:
     def _advance(self, acceleration: FloatArray) -> VehicleStates:
         before = self.states
         wanted = before.speed + acceleration * self.step_length
-        command = np.clip(wanted, 0.0, self._speed_limit)
-        if self._frozen.any():
+        command = np.minimum(np.maximum(wanted, 0.0), self._speed_limit)
+        if np.count_nonzero(self._frozen):
             command[self._frozen] = 0.0
         self._simulate(command)
         after = self._observe(before.time + self.step_length, command, acceleration)
         note_commands(after, before.speed, command, acceleration, self.step_length)
         self._aim(after)
-        if self._frozen.any():
+        if np.count_nonzero(self._frozen):
             after = after.with_replicas_of(before, self._frozen)
         self.states = after
         return after
@@ -238,17 +246,20 @@ class World:
     def _aim(self, states: VehicleStates) -> None:
         """Fill in v*, how it is going to change in the coming step, and what it comes to."""
         states.target_speed = self._target_speed(states.time)
-        following = self._target_speed(states.time + self.step_length)
-        states.target_acceleration = (following - states.target_speed) / self.step_length
-        states.final_target_speed = self._target_speed(math.inf)
+        states.target_acceleration = states.final_target_speed = states.target_speed
+        if self._script is not None:
+            following = self._target_speed(states.time + self.step_length)
+            states.target_acceleration = (following - states.target_speed) / self.step_length
+            states.final_target_speed = self._target_speed(math.inf)
 
     def _target_speed(self, time: float) -> FloatArray:
         """v* (B, M): the profile of the first scripted driver, NaN without one."""
-        for driver, columns in self._drivers:
-            profile = driver.target_speed(time)
-            if profile is not None:
-                return np.broadcast_to(profile[:, columns[:1]], self.shape)
-        return np.full(self.shape, np.nan)
+        if self._script is None:
+            return constant(self.shape, np.nan)
+        driver, columns = self._script
+        profile = driver.target_speed(time)
+        assert profile is not None
+        return np.broadcast_to(profile[:, columns[:1]], self.shape)
 
     @property
     def vehicle_names(self) -> list[str]:

@@ -11,10 +11,12 @@ import functools
 import importlib
 import io
 import itertools
+import math
 import subprocess
 import tempfile
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
@@ -297,13 +299,16 @@ class SumoSimulation(SumoVehicles):
 
         NaN commands nothing, which is for released vehicles alone.
         """
-        set_speed = self._api.vehicle.setSpeed
-        with translated("a simulation step"):
-            for vehicle, speed in zip(self._ids, speeds.tolist(), strict=True):
-                if speed == speed:
-                    set_speed(vehicle, speed)
-                elif vehicle not in self._released:
+        ids, commands = self._ids, speeds.tolist()
+        if math.isnan(sum(commands)):
+            for vehicle, speed in zip(ids, commands, strict=True):
+                if math.isnan(speed) and vehicle not in self._released:
                     raise SimulationError(f"{vehicle}: its commanded speed is not a number")
+            told = [index for index, speed in enumerate(commands) if not math.isnan(speed)]
+            ids, commands = [ids[index] for index in told], [commands[index] for index in told]
+        with translated("a simulation step"):
+            # Of what calls a function for each of a list the quickest.
+            deque(map(self._direct("setSpeed"), ids, commands), maxlen=0)
             self._api.simulationStep()
 
     def _min_gap(self, vehicle: str) -> float:
