@@ -204,13 +204,12 @@ class ArrayEnv:
         """
         shape = (*active.shape, self.n_agents)
         counts = active[..., None] & states.driven[:, self._columns].reshape(shape)
-        absorbed = np.zeros(0, dtype=bool)
-        if self.config.episode.on_collision == "freeze":
-            absorbed = states.collided.any(axis=1)
+        freezes = self.config.episode.on_collision == "freeze"
+        absorbed = states.collided.any(axis=1) & freezes
         terms = {}
         for name, function, weight, parameters in self._terms:
             value = weight * function(states, **parameters)[:, self._columns]
-            if name != COLLISION and absorbed.any():
+            if name != COLLISION and np.count_nonzero(absorbed):
                 value[absorbed] = 0.0
             terms[name] = np.where(counts, value.reshape(shape), 0.0).sum(axis=0)
         return terms

@@ -69,15 +69,13 @@ def note_commands(
     acceleration = (after.speed - before) / step
     overridden = np.abs(after.speed - command) > OVERRIDE_TOLERANCE
     undecided = np.isnan(command)
-    if np.count_nonzero(
-        undecided
-    ):  # what SUMO decided stands for a command, which there was none of
+    # What SUMO decided stands for a command, which there was none of; to who was not there
+    # through the whole step nothing was commanded.
+    if np.count_nonzero(undecided):
         command = np.where(undecided, after.speed, command)
         asked = np.where(undecided, acceleration, asked)
     driven = after.driven
-    if (
-        np.count_nonzero(driven) < driven.size
-    ):  # to who was not there through the whole step nothing was commanded
+    if np.count_nonzero(driven) < driven.size:
         acceleration, command, asked = (
             np.where(driven, values, 0.0) for values in (acceleration, command, asked)
         )
