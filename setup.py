@@ -1,13 +1,14 @@
 """Installs the top-level folders beside the package as parts of it.
 
-``cli/``, ``scenarios/`` and ``sumo_configs/`` stand at the root, where they are
-easy to find, and install as ``trafficrl.cli`` and so on. Everything else is in
+``benchmarks/``, ``cli/``, ``scenarios/`` and ``sumo_configs/`` stand at the root, where
+they are easy to find, and install as ``trafficrl.cli`` and so on. Everything else is in
 pyproject.toml.
 """
 
 from setuptools import find_packages, setup
 
 MAPPED = {
+    "trafficrl.benchmarks": "benchmarks",
     "trafficrl.cli": "cli",
     "trafficrl.scenarios": "scenarios",
     "trafficrl.sumo_configs": "sumo_configs",

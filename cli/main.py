@@ -39,6 +39,7 @@ COMMANDS = {
     "report": Lazy("report:report", "Write one page on runs, with tables, pictures and a clip."),
     "export": Lazy("export:export", "Write a trained policy to a file that stands alone."),
     "deploy": Lazy("deploy:deploy", "Drive vehicles of a SUMO that runs already."),
+    "bench": Lazy("bench:bench", "Measure how fast all this is on this machine."),
     "scenarios": Lazy("scenarios:scenarios", "List, show and describe scenarios."),
     "doctor": Lazy("doctor:doctor", "Check that this machine has what trafficrl needs."),
 }

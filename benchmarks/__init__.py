@@ -1,0 +1,1 @@
+"""What ``trafficrl bench`` measures; this folder installs as ``trafficrl.benchmarks``."""
