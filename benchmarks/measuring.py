@@ -23,7 +23,7 @@ Clock = Literal["cpu", "wall"]
 class Done(NamedTuple):
     """What a block of work came to."""
 
-    count: int  # units of work
+    work: int  # how many units
     figures: Mapping[str, float] = {}  # what else there is to say of it
 
 
@@ -147,7 +147,7 @@ def _time(case: Case, timed: Timed) -> None:
         finally:
             gc.enable()
     done = done if isinstance(done, Done) else Done(done)
-    timed.seconds.append(seconds / done.count)
+    timed.seconds.append(seconds / done.work)
     for name, value in done.figures.items():
         timed.figures.setdefault(name, []).append(value)
 

@@ -29,10 +29,7 @@ GROUPS: dict[str, Callable[[], Group]] = {
     "environment": environment,
     "workers": workers,
     "learning": learning,
-    **{
-        f"train-{scenario}-{name}": partial(training, scenario, name)
-        for scenario, name in TRAININGS
-    },
+    **{f"train-{'-'.join(names)}": partial(training, *names) for names in TRAININGS},
 }
 Content = dict[str, Any]
 
@@ -64,8 +61,7 @@ def _in_a_process(name: str, rounds: int) -> Content:
     """SUMO, threads and memory of one group have nothing to do with those of another."""
     done = subprocess.run(
         [sys.executable, "-m", __name__, name, str(rounds)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
