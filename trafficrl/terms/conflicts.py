@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trafficrl.types import VEHICLE_LENGTH, FloatArray, IntArray, VehicleStates
+from trafficrl.types import VEHICLE_LENGTH, FloatArray, IntArray, VehicleStates, constant
 
 LEVEL = VEHICLE_LENGTH  # m, two closer than this in the projection would be inside together
 
@@ -47,8 +47,10 @@ def conflict_neighbours(states: VehicleStates) -> ConflictNeighbours:
 
 def _find_conflicts(states: VehicleStates) -> ConflictNeighbours:
     shape = states.speed.shape
-    nobody, far = np.full(shape, -1), np.full(shape, np.inf)
+    nobody, far = constant(shape, -1), constant(shape, np.inf)
     found = ConflictNeighbours(nobody, far, nobody, far)
+    if not states.crossings:
+        return found
     number = np.arange(shape[1])
     lower = number < number[:, None]
     for first, second in states.crossings:
