@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 
@@ -14,54 +14,42 @@ from trafficrl.training.setup import make_algorithm
 from trafficrl.training.shard import Shard, acting_weights
 
 VEHICLE_STEPS = 22 * 1600  # of a block
+UNIT = "simulation steps"
 REPLICAS = (1, 4, 16)
+TARGETS = {("environment", 1): 1.5, ("environment", 16): 1.35, ("collection", 16): 2.0}
 ENDLESS = "episode.steps=1000000000"
 SET_OFF = 12  # control intervals in which the vehicles get going
 SET_OFF_MPS2 = 0.5
-PLAIN = [  # what DESIGN's figure reads: an action and an observation every simulation step
-    "episode.control_interval_s=0.1",
-]
+EVERY_STEP = "episode.control_interval_s=0.1"  # instead of 0.5 s
 
 
 def environment() -> Group:
     """Bare ``simulationStep``, the array environment, and collection, for B replicas."""
     cases, ratios = [], []
     for replicas in REPLICAS:
-        config = _config(replicas)
-        every = _config(replicas, PLAIN)
-        names = {
-            kind: f"{kind}, B = {replicas}"
-            for kind in ("simulationStep", "environment", "environment, every step", "collection")
-        }
-        cases += [
-            Case(names["simulationStep"], "simulation steps", _Bare(config)),
-            Case(names["environment"], "simulation steps", _Stepped(config)),
-            Case(names["environment, every step"], "simulation steps", _Stepped(every)),
-            Case(names["collection"], "simulation steps", _Collected(config)),
-        ]
-        targets = {
-            "environment": 1.5 if replicas == 1 else 1.35 if replicas == 16 else None,
-            "environment, every step": None,
-            "collection": 2.0 if replicas == 16 else None,
-        }
-        ratios += [
-            Ratio(f"{names[kind]} / simulationStep", names[kind], names["simulationStep"], target)
-            for kind, target in targets.items()
-        ]
+        held, every = ring(replicas), ring(replicas, EVERY_STEP)
+        base = f"simulationStep, B = {replicas}"
+        cases.append(Case(base, UNIT, Bare(held)))
+        for name, prepared in (
+            ("all read and commanded", Talking(held)),
+            ("environment", Stepped(held)),
+            ("environment, every step", Stepped(every)),
+            ("collection", Collected(held)),
+        ):
+            case = f"{name}, B = {replicas}"
+            cases.append(Case(case, UNIT, prepared))
+            target = TARGETS.get((name, replicas))
+            ratios.append(Ratio(f"{case} / simulationStep", case, base, target))
     return Group(cases, ratios)
 
 
-def _config(replicas: int, overrides: list[str] | None = None) -> ScenarioConfig:
-    return load_scenario(
-        "ring",
-        [
-            *(overrides or []),
-            *(ENDLESS, f"training.replicas={replicas}", "training.algorithm=dppo"),
-        ],
-    )
+def ring(replicas: int, *overrides: str) -> ScenarioConfig:
+    """B rings of 22 vehicles whose episodes do not end."""
+    plain = (ENDLESS, f"training.replicas={replicas}", "training.algorithm=dppo")
+    return load_scenario("ring", [*overrides, *plain])
 
 
-class _Prepared:
+class Prepared:
     """Makes blocks on a ring on which the vehicles have set off."""
 
     def __init__(self, config: ScenarioConfig) -> None:
@@ -70,14 +58,19 @@ class _Prepared:
         self.steps = max(40, VEHICLE_STEPS // (config.n_vehicles * replicas))
         self.shape = (replicas, config.n_agents, 1)
 
+    def __call__(self) -> AbstractContextManager[Block]:
+        """For ``Case.prepare``."""
+        raise NotImplementedError
+
     def set_off(self, env: ArrayEnv) -> None:
+        """Drive until all move."""
         env.reset(np.random.default_rng(0))
         action = np.full(self.shape, SET_OFF_MPS2, dtype=np.float32)
         for _ in range(SET_OFF * round(0.5 / self.config.episode.control_interval_s)):
             env.step(action)
 
 
-class _Stepped(_Prepared):
+class Stepped(Prepared):
     """The array environment with small accelerations, one up for one down."""
 
     @contextmanager
@@ -100,7 +93,7 @@ class _Stepped(_Prepared):
             env.close()
 
 
-class _Bare(_Prepared):
+class Bare(Prepared):
     """SUMO alone, its vehicles at the speeds that they were commanded last."""
 
     @contextmanager
@@ -121,7 +114,37 @@ class _Bare(_Prepared):
             env.close()
 
 
-class _Collected(_Prepared):
+class Talking(Prepared):
+    """The least that an environment does: libsumo's functions for each vehicle, in plain loops.
+
+    Speeds and odometers are read, and speeds commanded; nothing is computed.
+    """
+
+    @contextmanager
+    def __call__(self) -> Iterator[Block]:
+        import libsumo
+
+        env = ArrayEnv(self.config, replicas=self.shape[0], seed=0)
+        self.set_off(env)
+        vehicle, ids = libsumo.vehicle, libsumo.vehicle.getIDList()
+        get_speed, get_distance, set_speed = vehicle.getSpeed, vehicle.getDistance, vehicle.setSpeed
+
+        def block() -> int:
+            for _ in range(self.steps):
+                speeds = [get_speed(one) for one in ids]
+                _ = [get_distance(one) for one in ids]
+                for one, speed in zip(ids, speeds, strict=True):
+                    set_speed(one, speed)
+                libsumo.simulationStep()
+            return self.steps
+
+        try:
+            yield block
+        finally:
+            env.close()
+
+
+class Collected(Prepared):
     """Policies that act, and everything that they see and do kept for learning."""
 
     @contextmanager
@@ -139,3 +162,11 @@ class _Collected(_Prepared):
             yield block
         finally:
             shard.close()
+
+
+PREPARED: dict[str, type[Prepared]] = {
+    "simulationStep": Bare,
+    "all read and commanded": Talking,
+    "environment": Stepped,
+    "collection": Collected,
+}

@@ -130,7 +130,7 @@ def measure(group: Group, rounds: int) -> tuple[dict[str, Timed], dict[str, Comp
     for _ in range(rounds):
         for case in group.cases:
             _time(case, timed[case.name])
-    return timed, {ratio.name: _compare(ratio, timed) for ratio in group.ratios}
+    return timed, {ratio.name: compare(ratio, timed) for ratio in group.ratios}
 
 
 def _time(case: Case, timed: Timed) -> None:
@@ -152,7 +152,8 @@ def _time(case: Case, timed: Timed) -> None:
         timed.figures.setdefault(name, []).append(value)
 
 
-def _compare(ratio: Ratio, timed: Mapping[str, Timed]) -> Compared:
+def compare(ratio: Ratio, timed: Mapping[str, Timed]) -> Compared:
+    """A ratio, taken within each round."""
     pairs = zip(timed[ratio.case].seconds, timed[ratio.base].seconds, strict=True)
     values = [base / case if ratio.faster else case / base for case, base in pairs]
     return Compared(ratio, Spread.of(values))
