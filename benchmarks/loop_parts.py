@@ -1,0 +1,189 @@
+"""Times DMPO on catch-up, stacked and as a loop over agents: steps per CPU second of both.
+
+    python -m trafficrl.benchmarks.loop_parts [--repeats 5] [--fused] [--whole]
+
+The work is that of the authors' code (catchup_authors.yaml). A cycle is what lies between
+two trainings of the models: ``model_every`` iterations of one episode each. Its parts
+are timed in turns, in CPU time, and add up by how often a cycle has them.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+
+from trafficrl.algorithms import DMPO, Streams
+from trafficrl.algorithms.imagination import imagine
+from trafficrl.algorithms.rollout import Rollout
+from trafficrl.config import ScenarioConfig, load_scenario
+from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.training.collector import Collector
+from trafficrl.training.links import LinkTracker
+from trafficrl.training.seeding import numpy_stream, torch_stream
+from trafficrl.training.setup import make_algorithm
+
+from .loop_dmpo import Draw, LoopDMPO, draw_each
+
+SCENARIO = Path(__file__).with_name("catchup_authors.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The same work by both, and how often a cycle has it."""
+
+    name: str
+    stacked: Callable[[], object]
+    loop: Callable[[], object]
+    count: int
+
+
+class Subjects:
+    """Both implementations on one environment, with the same weights and one real rollout."""
+
+    def __init__(
+        self, config: ScenarioConfig, *, draw: Draw = draw_each, fused: bool = False
+    ) -> None:
+        self.config, self.settings = config, config.algorithms.dmpo
+        seed = config.training.seed
+        self.env = ArrayEnv(config)
+        self.env.reset(numpy_stream("environment", seed))
+        tracker = LinkTracker(self.env, self.settings.value_hops)
+        stacked = make_algorithm("dmpo", config, tracker.widths(), seed=seed)
+        assert isinstance(stacked, DMPO)
+        self.stacked = stacked
+        self.loop = LoopDMPO(stacked, tracker.now(), draw=draw, fused=fused)
+        self.streams, self.loop_streams = self._streams(), self._streams()
+
+    def rollout(self, actor: DMPO | LoopDMPO, sim_steps: int | None = None) -> Rollout:
+        """A new episode, or so many simulation steps of it, driven by one of the two."""
+        collector = Collector(
+            self.env,
+            actor,
+            torch_stream("policy", self.config.training.seed),
+            value_hops=self.settings.value_hops,
+            gamma=self.settings.gamma,
+        )
+        return collector.collect(sim_steps or self.settings.rollout_steps).rollout
+
+    def whole_episode(self) -> Rollout:
+        """One in which nobody crashes, which most fresh policies manage now and then."""
+        while True:
+            rollout = self.rollout(self.stacked)
+            if rollout.active.all():
+                return rollout
+
+    def remember(self, rollout: Rollout) -> None:
+        """Have both take in real data."""
+        self.stacked.dynamics.add(rollout, self.streams.model)
+        self.stacked.base.remember(rollout, self.streams)
+        self.loop.remember(rollout, self.loop_streams)
+
+    def close(self) -> None:
+        """End the simulation."""
+        self.env.close()
+
+    def _streams(self) -> Streams:
+        seed = self.config.training.seed
+        return Streams(
+            minibatches=torch_stream("minibatches", seed),
+            actions=torch_stream("actions", seed),
+            model=torch_stream("model", seed),
+        )
+
+
+def parts(subjects: Subjects) -> list[Part]:
+    """What a cycle consists of, both with real data and able to imagine."""
+    stacked, loop, s = subjects.stacked, subjects.loop, subjects.settings
+    here, there = subjects.streams, subjects.loop_streams
+    subjects.remember(subjects.whole_episode())
+    stacked.dynamics.train(here.model)
+    loop.train_model(there.model)
+
+    def imagined() -> Rollout:
+        rows = stacked._branching_rows(here)
+        return imagine(stacked.base, stacked.dynamics, rows, s.branch_length, here.model)
+
+    def loop_imagined() -> object:
+        return loop.imagine(loop.branching_rows(there.model), there.model)
+
+    data, loop_data = imagined(), loop.imagine(loop.branching_rows(there.model), there.model)
+    inner = s.model_every * s.inner_iterations
+    return [
+        Part(
+            "collection",
+            lambda: subjects.rollout(stacked),
+            lambda: subjects.rollout(loop),
+            s.model_every,
+        ),
+        Part(
+            "model training",
+            lambda: stacked.dynamics.train(here.model),
+            lambda: loop.train_model(there.model),
+            1,
+        ),
+        Part("imagination", imagined, loop_imagined, inner),
+        Part(
+            "policy and critic updates",
+            lambda: stacked.base.learn(data, here, 0.0),
+            lambda: loop.learn(*loop_data, there),
+            inner,
+        ),
+    ]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """CPU seconds of this process that it takes."""
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+@click.command()
+@click.option("--repeats", default=5, show_default=True, help="of each part, in turns")
+@click.option("--fused", is_flag=True, help="the loop with torch's fused kernel of Adam")
+@click.option("--whole", is_flag=True, help="then a whole cycle of each, to confirm the sum")
+def main(repeats: int, fused: bool, whole: bool) -> None:
+    """Time both and print a table."""
+    torch.set_num_threads(1)
+    subjects = Subjects(load_scenario(SCENARIO), fused=fused)
+    s = subjects.settings
+    steps = s.model_every * s.rollout_steps
+    total = [0.0, 0.0]
+    print("| part | times a cycle | loop, ms | stacked, ms | ratio |")
+    print("|---|---|---|---|---|")
+    for part in parts(subjects):
+        pairs = [(seconds(part.loop), seconds(part.stacked)) for _ in range(repeats)]
+        each = [statistics.median(column) for column in zip(*pairs, strict=True)]
+        ratio = statistics.median(loop / stacked for loop, stacked in pairs)
+        total = [sum_ + part.count * one for sum_, one in zip(total, each, strict=True)]
+        loop, stacked = (f"{1e3 * one:.0f}" for one in each)
+        print(f"| {part.name} | {part.count} | {loop} | {stacked} | {ratio:.2f} |", flush=True)
+    print(_rates("steps per CPU second, by the sum", steps, *total))
+    if whole:
+        loop_s = seconds(lambda: cycle(subjects, loop=True))
+        stacked_s = seconds(lambda: cycle(subjects, loop=False))
+        print(_rates("the same, a whole cycle", steps, loop_s, stacked_s))
+    subjects.close()
+
+
+def _rates(name: str, steps: int, loop: float, stacked: float) -> str:
+    return f"| {name} | | {steps / loop:.1f} | {steps / stacked:.1f} | {loop / stacked:.2f} |"
+
+
+def cycle(subjects: Subjects, *, loop: bool) -> None:
+    """All iterations from one training of the models to the next, by one of the two."""
+    for _ in range(subjects.settings.model_every):
+        if loop:
+            subjects.loop.update(subjects.rollout(subjects.loop), subjects.loop_streams)
+        else:
+            subjects.stacked.update(subjects.rollout(subjects.stacked), subjects.streams, 0.0)
+
+
+if __name__ == "__main__":
+    main()
