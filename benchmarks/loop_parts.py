@@ -1,6 +1,6 @@
 """Times DMPO on catch-up, stacked and as a loop over agents: steps per CPU second of both.
 
-    python -m trafficrl.benchmarks.loop_parts [--repeats 5] [--fused] [--whole]
+    python -m trafficrl.benchmarks.loop_parts [--repeats 5] [--fused] [--whole] [--set KEY=VALUE]
 
 The work is that of the authors' code (catchup_authors.yaml). A cycle is what lies between
 two trainings of the models: ``model_every`` iterations of one episode each. Its parts
@@ -147,11 +147,12 @@ def seconds(work: Callable[[], object]) -> float:
 @click.command()
 @click.option("--repeats", default=5, show_default=True, help="of each part, in turns")
 @click.option("--fused", is_flag=True, help="the loop with torch's fused kernel of Adam")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="as of train")
 @click.option("--whole", is_flag=True, help="then a whole cycle of each, to confirm the sum")
-def main(repeats: int, fused: bool, whole: bool) -> None:
+def main(repeats: int, fused: bool, overrides: tuple[str, ...], whole: bool) -> None:
     """Time both and print a table."""
     torch.set_num_threads(1)
-    subjects = Subjects(load_scenario(SCENARIO), fused=fused)
+    subjects = Subjects(load_scenario(SCENARIO, overrides), fused=fused)
     s = subjects.settings
     steps = s.model_every * s.rollout_steps
     total = [0.0, 0.0]

@@ -199,13 +199,12 @@ class DSAC(Policies, Saved):
     ) -> Tensor:
         """y_i = r_i + gamma (1 - d) (min Q_i' - temperature * log pi_i), (N, S)."""
         inputs = self.encoder.neighbourhood(batch["next_obs"], *batch["next_links"].policy)
-        action, log_prob = self.policy.sample(inputs, generator)
+        action, log_p = self._drawn(inputs, generator)
         q = self._q_all(self.target, batch["next_obs"], action, batch["next_links"]).amin(0)
         if self.spec.n_choices:
-            log_p = self._log_p(inputs)
             value = (log_p.exp() * (q - temperature[..., None] * log_p)).sum(-1)
         else:
-            value = q[..., 0] - temperature * log_prob
+            value = q[..., 0] - temperature * log_p
         target: Tensor = batch["reward"] + self.settings.gamma * batch["alive"] * value
         return target
 
@@ -217,21 +216,21 @@ class DSAC(Policies, Saved):
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
         """E[temperature * log pi_i - min Q_i] and the entropy, (N,) each."""
-        action, log_prob = self.policy.sample(inputs, generator)
+        action, log_p = self._drawn(inputs, generator)
         if self.spec.n_choices:
             with torch.no_grad():
                 q = self._q_all(self.critic, batch["obs"], action, batch["links"]).amin(0)
-            log_p = self._log_p(inputs)
             p = log_p.exp()
             loss = (p * (temperature[..., None] * log_p - q)).sum(-1)
             return loss.mean(1), -(p * log_p).sum(-1).mean(1)
         q = self._q_all(self.critic, batch["obs"], action, batch["links"]).amin(0)[..., 0]
-        return (temperature * log_prob - q).mean(1), -log_prob.mean(1)
+        return (temperature * log_p - q).mean(1), -log_p.mean(1)
 
-    def _log_p(self, inputs: Tensor) -> Tensor:
-        """Log-probabilities of all choices, (N, S, C)."""
-        assert isinstance(self.policy, CategoricalPolicy)
-        return self.policy.log_probabilities(inputs)
+    def _drawn(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Actions and their log-densities (N, S), or choices and those of every one (N, S, C)."""
+        if isinstance(self.policy, CategoricalPolicy):
+            return self.policy.draw(inputs, generator)
+        return self.policy.sample(inputs, generator)
 
     # Critics --------------------------------------------------------------------
 

@@ -125,13 +125,17 @@ class CategoricalPolicy(nn.Module):
         return torch.log_softmax(self.net(inputs), -1)
 
     def sample(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        log_p = no_nan("policy", self.log_probabilities(inputs))
-        flat = log_p.exp().flatten(0, 1)
-        action = torch.multinomial(flat, 1, generator=generator).view(log_p.shape[:2])
+        action, log_p = self.draw(inputs, generator)
         return action, log_p.gather(-1, action[..., None])[..., 0]
 
+    def draw(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """As ``sample``, with the log-probabilities of every choice, (N, S, C)."""
+        log_p = no_nan("policy", self.log_probabilities(inputs))
+        flat = log_p.detach().exp().flatten(0, 1)
+        return torch.multinomial(flat, 1, generator=generator).view(log_p.shape[:2]), log_p
+
     def evaluate(self, inputs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        log_p = torch.log_softmax(self.net(inputs), -1)
+        log_p = self.log_probabilities(inputs)
         entropy = -(log_p.exp() * log_p).sum(-1)
         return log_p.gather(-1, action[..., None])[..., 0], entropy
 
