@@ -170,3 +170,11 @@ def test_only_a_learned_spread_gets_a_gradient(learn_std: bool) -> None:
     log_prob, entropy = policy.evaluate(x, torch.ones(AGENTS, 5, ACTIONS))
     (log_prob + entropy).sum().backward()
     assert (policy.log_std.grad is not None) == learn_std
+
+
+def test_what_is_drawn_with_all_probabilities_is_the_sample_bit_for_bit() -> None:
+    policy, x = shaken(categorical()), inputs(6)
+    action, log_p = policy.draw(x, generator(2))
+    sampled, log_prob = policy.sample(x, generator(2))
+    assert torch.equal(action, sampled) and torch.equal(log_p, policy.log_probabilities(x))
+    assert torch.equal(log_p.gather(-1, action[..., None])[..., 0], log_prob)

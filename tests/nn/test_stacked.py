@@ -186,3 +186,33 @@ def test_one_set_that_all_share_is_picked_as_it_is() -> None:
     layer = StackedLinear(1, INPUTS, OUTPUTS, gain=1.0, generator=generator())
     x = torch.randn(6, SAMPLES, INPUTS, generator=generator(1))
     assert torch.equal(picked(layer, torch.zeros(6, dtype=torch.int64))(x), layer(x))
+
+
+@pytest.mark.parametrize("agents", [1, AGENTS])
+def test_changing_activations_in_place_gives_the_same_bits(agents: int) -> None:
+    """Outputs and all gradients, where agents share the weights and where they do not."""
+    network = StackedMLP(
+        agents,
+        INPUTS,
+        [6, 4],
+        OUTPUTS,
+        activation="relu",
+        output_gain=1.0,
+        generator=generator(),
+    )
+    found, expected = (
+        torch.randn(AGENTS, SAMPLES, INPUTS, generator=generator(1), requires_grad=True)
+        for _ in range(2)
+    )
+    out, plain = network(found), expected
+    for layer in network.layers:
+        plain = layer(plain) if isinstance(layer, StackedLinear) else torch.relu(plain)
+    assert torch.equal(out, plain) and torch.equal(found, expected)
+    wanted = [expected, *network.parameters()]
+    gradients = torch.autograd.grad(plain.square().sum(), wanted)
+    for one, other in zip(
+        torch.autograd.grad(out.square().sum(), [found, *network.parameters()]),
+        gradients,
+        strict=True,
+    ):
+        assert torch.equal(one, other)
