@@ -19,10 +19,9 @@ from trafficrl.algorithms.dsac import DSAC
 from trafficrl.algorithms.dynamics import ERROR_WINDOWS
 from trafficrl.algorithms.experience import Experience
 from trafficrl.algorithms.rollout import Links, Rollout
+from trafficrl.benchmarks.loop_agent import Agent, Prediction
 from trafficrl.config.algorithms import SACBase
 from trafficrl.errors import TrafficRLError
-
-from .loop_agent import Agent, Prediction
 
 Each = list[Tensor]  # one tensor for each agent
 Data = dict[str, Each]  # obs, action, reward, next_obs: (R, ...) each

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -21,6 +23,8 @@ import torch
 from trafficrl.algorithms import DMPO, Streams
 from trafficrl.algorithms.imagination import imagine
 from trafficrl.algorithms.rollout import Rollout
+from trafficrl.benchmarks.loop_dmpo import Draw, LoopDMPO, draw_each
+from trafficrl.benchmarks.measuring import Block, Case, Group, Ratio
 from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.training.collector import Collector
@@ -28,9 +32,12 @@ from trafficrl.training.links import LinkTracker
 from trafficrl.training.seeding import numpy_stream, torch_stream
 from trafficrl.training.setup import make_algorithm
 
-from .loop_dmpo import Draw, LoopDMPO, draw_each
-
 SCENARIO = Path(__file__).with_name("catchup_authors.yaml")
+# A cycle of two iterations in place of ten.
+SHORT = ("algorithms.dmpo.model_every=2", "algorithms.dmpo.model.max_updates=100")
+PARTS = ("collection", "model training", "imagination", "policy and critic updates")
+COLLECTION, MODEL, IMAGINATION, UPDATES = PARTS
+CYCLE = "whole cycle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,25 +123,67 @@ def parts(subjects: Subjects) -> list[Part]:
     inner = s.model_every * s.inner_iterations
     return [
         Part(
-            "collection",
+            COLLECTION,
             lambda: subjects.rollout(stacked),
             lambda: subjects.rollout(loop),
             s.model_every,
         ),
         Part(
-            "model training",
+            MODEL,
             lambda: stacked.dynamics.train(here.model),
             lambda: loop.train_model(there.model),
             1,
         ),
-        Part("imagination", imagined, loop_imagined, inner),
+        Part(IMAGINATION, imagined, loop_imagined, inner),
         Part(
-            "policy and critic updates",
+            UPDATES,
             lambda: stacked.base.learn(data, here, 0.0),
             lambda: loop.learn(*loop_data, there),
             inner,
         ),
     ]
+
+
+def against_loop(overrides: Sequence[str] = SHORT) -> Group:
+    """Each part, and a cycle of a fifth of the length with all in proportion, by both."""
+    made: list[tuple[Subjects, dict[str, Part]]] = []
+
+    @contextmanager
+    def ready(name: str, who: str) -> Iterator[Block]:
+        if not made:
+            subjects = Subjects(load_scenario(SCENARIO, overrides))
+            made.append((subjects, {part.name: part for part in parts(subjects)}))
+        subjects, found = made[0]
+        if name == CYCLE:
+            yield lambda: cycle(subjects, loop=who == "loop")
+            return
+        work: Callable[[], object] = getattr(found[name], who)
+
+        def block() -> int:
+            work()
+            return 1
+
+        yield block
+
+    units = {**dict.fromkeys(PARTS, "times"), CYCLE: "simulation steps"}
+    cases = [
+        Case(f"{name}, {who}", unit, partial(ready, name, who), warm=name != CYCLE)
+        for name, unit in units.items()
+        for who in ("stacked", "loop")
+    ]
+    return Group(
+        cases,
+        [
+            Ratio(
+                f"loop over agents: {name}",
+                case=f"{name}, stacked",
+                base=f"{name}, loop",
+                target=20.0 if name == CYCLE else None,
+                faster=True,
+            )
+            for name in units
+        ],
+    )
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -177,13 +226,14 @@ def _rates(name: str, steps: int, loop: float, stacked: float) -> str:
     return f"| {name} | | {steps / loop:.1f} | {steps / stacked:.1f} | {loop / stacked:.2f} |"
 
 
-def cycle(subjects: Subjects, *, loop: bool) -> None:
-    """All iterations from one training of the models to the next, by one of the two."""
+def cycle(subjects: Subjects, *, loop: bool) -> int:
+    """All iterations from one training of the models to the next; the simulation steps."""
     for _ in range(subjects.settings.model_every):
         if loop:
             subjects.loop.update(subjects.rollout(subjects.loop), subjects.loop_streams)
         else:
             subjects.stacked.update(subjects.rollout(subjects.stacked), subjects.streams, 0.0)
+    return subjects.settings.model_every * subjects.settings.rollout_steps
 
 
 if __name__ == "__main__":

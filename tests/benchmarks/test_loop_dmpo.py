@@ -21,7 +21,7 @@ from trafficrl.algorithms.imagination import imagine
 from trafficrl.algorithms.rollout import Rollout
 from trafficrl.benchmarks.loop_agent import unstacked
 from trafficrl.benchmarks.loop_dmpo import Each, LoopDMPO
-from trafficrl.benchmarks.loop_parts import SCENARIO, Subjects, parts
+from trafficrl.benchmarks.loop_parts import SCENARIO, SHORT, Subjects, against_loop, parts
 from trafficrl.config import load_scenario
 from trafficrl.errors import TrafficRLError
 from trafficrl.nn.dynamics import DynamicsModel
@@ -225,6 +225,17 @@ def test_every_part_of_a_cycle_runs_in_both(subjects: Subjects) -> None:
         part.stacked()
         part.loop()
         assert part.count > 0
+
+
+def test_the_benchmark_compares_each_part_and_a_whole_cycle() -> None:
+    group = against_loop()
+    assert {case.name for case in group.cases} == {
+        name for ratio in group.ratios for name in (ratio.case, ratio.base)
+    }
+    assert [ratio.target for ratio in group.ratios] == [None] * 4 + [20.0]
+    s = load_scenario(SCENARIO, SHORT).algorithms.dmpo
+    whole = load_scenario(SCENARIO).algorithms.dmpo
+    assert s.model.max_updates / s.model_every == whole.model.max_updates / whole.model_every
 
 
 def test_what_has_no_counterpart_is_refused(pair: Pair) -> None:
