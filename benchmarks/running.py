@@ -15,6 +15,7 @@ import torch
 
 from trafficrl.benchmarks.environment import environment
 from trafficrl.benchmarks.learning import learning
+from trafficrl.benchmarks.loop_parts import against_loop
 from trafficrl.benchmarks.measuring import Group, measure
 from trafficrl.benchmarks.training import training, workers
 from trafficrl.errors import TrafficRLError
@@ -29,6 +30,7 @@ GROUPS: dict[str, Callable[[], Group]] = {
     "environment": environment,
     "workers": workers,
     "learning": learning,
+    "loop": against_loop,
     **{f"train-{'-'.join(names)}": partial(training, *names) for names in TRAININGS},
 }
 Content = dict[str, Any]

@@ -81,7 +81,8 @@ class OvmGains:
 
     def check(self, action: NDArray[np.generic], agents: tuple[int, int]) -> None:
         _require_shape(action, agents)
-        known = np.isin(action, np.arange(self.n_choices))
+        choice = action.astype(np.float64)
+        known = (choice >= 0) & (choice < self.n_choices) & (choice == np.floor(choice))
         _refuse(action, ~known, f"one of 0 to {self.n_choices - 1}")
 
 

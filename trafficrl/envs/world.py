@@ -245,21 +245,24 @@ class World:
 
     def _aim(self, states: VehicleStates) -> None:
         """Fill in v*, how it is going to change in the coming step, and what it comes to."""
+        if self._script is None:
+            none = constant(self.shape, np.nan)
+            states.target_speed = states.target_acceleration = states.final_target_speed = none
+            return
         states.target_speed = self._target_speed(states.time)
-        states.target_acceleration = states.final_target_speed = states.target_speed
-        if self._script is not None:
-            following = self._target_speed(states.time + self.step_length)
-            states.target_acceleration = (following - states.target_speed) / self.step_length
-            states.final_target_speed = self._target_speed(math.inf)
+        following = self._target_speed(states.time + self.step_length)
+        states.target_acceleration = (following - states.target_speed) / self.step_length
+        states.final_target_speed = self._target_speed(math.inf)
 
     def _target_speed(self, time: float) -> FloatArray:
-        """v* (B, M): the profile of the first scripted driver, NaN without one."""
-        if self._script is None:
-            return constant(self.shape, np.nan)
+        """v* (B, M): the profile of the first scripted driver."""
+        assert self._script is not None
         driver, columns = self._script
         profile = driver.target_speed(time)
         assert profile is not None
-        return np.broadcast_to(profile[:, columns[:1]], self.shape)
+        speed = np.empty(self.shape)
+        speed[:] = profile[:, columns[:1]]
+        return speed
 
     @property
     def vehicle_names(self) -> list[str]:
