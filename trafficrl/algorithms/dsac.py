@@ -150,6 +150,8 @@ class DSAC(Policies, Saved):
             batch = self._batch(data, rows[draw.to(rows.device)])
             for name, value in self._step(batch, streams.actions).items():
                 log.setdefault(name, []).append(value)
+        for optim in (self._value_optim, self._policy_optim, self._temperature_optim):
+            optim.check()
         return average(log)
 
     def _batch(self, data: Experience, rows: Tensor) -> dict[str, Any]:

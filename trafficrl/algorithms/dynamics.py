@@ -115,6 +115,8 @@ class DynamicsLearner:
             loss = per_set(self._loss(model, rows), model.sets)
             norms.append(optim.descend(loss, training))
             checks = update % s.check_every == 0 or update == s.max_updates
+            if checks:
+                optim.check()
             if checks and len(held):
                 now = self._held_out_loss(model, held)
                 better = now < best_loss - MIN_GAIN * best_loss.abs()

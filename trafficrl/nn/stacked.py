@@ -130,3 +130,15 @@ def picked(module: Stacked, sets: Tensor) -> Stacked:
         if len(values) > 1:
             values.data = values.data[sets]
     return taken
+
+
+def part_of(module: Stacked, sets: slice) -> Stacked:
+    """``module`` for some of its sets, on the same weights: what changes here changes there.
+
+    Gradients are its own.
+    """
+    shared: dict[int, object] = {
+        id(p): nn.Parameter(p.data[sets], p.requires_grad) for p in module.parameters()
+    }
+    shared |= {id(b): b[sets] if len(b) > 1 else b for b in module.buffers()}
+    return copy.deepcopy(module, shared)
