@@ -140,7 +140,8 @@ class ActorCritic(Policies, Saved):
         With gradient where one part computes them all.
         """
         parts = self._split(obs[..., 0, 0].numel())
-        return torch.cat([part._own_values(obs, links.of(part.agents)) for part in parts], -1)
+        values = [part._own_values(obs, links.of(part.agents)) for part in parts]
+        return values[0] if len(parts) == 1 else torch.cat(values, -1)
 
     def _own_values(self, obs: Tensor, links: Links) -> Tensor:
         out = self.critic(self._value_inputs(obs, links))[..., 0]

@@ -25,6 +25,7 @@ from trafficrl.algorithms.actor_critic import (
 from trafficrl.algorithms.base import AgentSpec, Streams
 from trafficrl.algorithms.rollout import Rollout
 from trafficrl.config.algorithms import PPOSettings
+from trafficrl.memory import give_back_freed
 from trafficrl.nn.stacked import per_set
 
 
@@ -80,10 +81,15 @@ class DPPO(ActorCritic):
             torch.randperm(samples, generator=streams.minibatches).to(self.device)
             for _ in range(s.epochs)
         ]
-        parts = self._split(samples)
+        parts = self._split(r.active.numel())
         if self.sets == 1:
             return [self._learn([part._inputs(r, targets) for part in parts], orders, both)]
-        return [part._learn([part._inputs(r, targets)], orders, both) for part in parts]
+        done = []
+        for part in parts:
+            done.append(part._learn([part._inputs(r, targets)], orders, both))
+            if len(parts) > 1:
+                give_back_freed()
+        return done
 
     def _learn(self, data: list[Batch], orders: list[Tensor], both: bool) -> Passes:
         """Take the steps; ``data`` are the samples of all agents, some agents in each."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trafficrl import memory
 from trafficrl.algorithms import Streams
 from trafficrl.config import ScenarioConfig
 from trafficrl.config.scenario import RoutesStart
@@ -57,6 +58,7 @@ class Trainer:
             )
         self.warnings = WarningLog(run.warnings_file)
         torch.set_num_threads(settings.torch_threads)
+        memory.keep_freed()
         self.fleet = Fleet(config, workers)
         try:
             self.algorithm = make_algorithm(
@@ -157,6 +159,7 @@ class Trainer:
             collect_seconds = time.perf_counter() - started
             on_phase("update")
             losses = self.algorithm.update(collected.rollout, self._streams, self.sim_steps / total)
+            memory.give_back_freed()
             self.sim_steps += collected.sim_steps
             self.iteration += 1
             update_seconds = time.perf_counter() - started - collect_seconds
