@@ -20,7 +20,9 @@ def ended_in_places(rollout: Rollout) -> Rollout:
     return rollout
 
 
-def updated(line: Any, monkeypatch: Any, at_once: int, **settings: Any) -> tuple[Any, dict[str, float]]:
+def updated(
+    line: Any, monkeypatch: Any, at_once: int, **settings: Any
+) -> tuple[Any, dict[str, float]]:
     """A learner after two updates, and the figures of the second."""
     monkeypatch.setattr(actor_critic, "MOST_AT_ONCE", at_once)
     one = line(agents=AGENTS, obs_dim=3, value_hops=2, epochs=3, **settings)

@@ -85,7 +85,9 @@ def test_an_agent_left_out_keeps_weights_and_moments(gradient: float) -> None:
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
 @pytest.mark.parametrize("where", ["gradient", "loss"])
-def test_what_is_not_finite_changes_nothing_of_its_agent_and_is_told(where: str, value: float) -> None:
+def test_what_is_not_finite_changes_nothing_of_its_agent_and_is_told(
+    where: str, value: float
+) -> None:
     parameter = nn.Parameter(torch.ones(4, 3))
     optimiser = StackedAdam([parameter], 0.1, max_grad_norm=1.0, name="critics", agents=2)
     optimiser.descend(parameter.square().sum(1))
@@ -99,8 +101,6 @@ def test_what_is_not_finite_changes_nothing_of_its_agent_and_is_told(where: str,
         optimiser.descend(parameter.sum(1))  # nobody has asked yet
         optimiser.check()
     optimiser.check()  # it has been told
-
-
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
@@ -118,7 +118,8 @@ def test_an_agent_whose_gradient_is_not_finite_stays_as_it_is(value: float) -> N
 def test_a_part_of_an_optimiser_steps_as_the_whole_does() -> None:
     whole, apart = (nn.Parameter(torch.ones(6, 3)) for _ in range(2))
     one, other = (
-        StackedAdam([parameter], 0.1, max_grad_norm=1.0, name="policy") for parameter in (whole, apart)
+        StackedAdam([parameter], 0.1, max_grad_norm=1.0, name="policy")
+        for parameter in (whole, apart)
     )
     factors = torch.arange(1.0, 7.0)
     for step in range(3):

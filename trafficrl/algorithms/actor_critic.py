@@ -324,7 +324,9 @@ def merged(logs: Sequence[Log], agents: Sequence[int]) -> Log:
     for name, steps in log.items():
         for step in range(max(len(one[name]) for one in logs)):
             found = [
-                one[name][step] if step < len(one[name]) else torch.full_like(one[name][0], math.nan)
+                one[name][step]
+                if step < len(one[name])
+                else torch.full_like(one[name][0], math.nan)
                 for one in logs
             ]
             if not found[0].dim():

@@ -156,13 +156,13 @@ class DSAC(Policies, Saved):
 
     def _batch(self, data: Experience, rows: Tensor) -> dict[str, Any]:
         columns = data.columns
-        assert data.links is not None and data.next_links is not None
-        links, next_links = at_steps(data.links, rows), at_steps(data.next_links, rows)
+        assert data.links is not None
+        links, next_links = at_steps(data.links, rows), data.next_links(rows)
         reward = neighbourhood_sum(columns["reward"][rows], *links.value).T
         scale = self.reward_scale if self.settings.normalize_rewards else 1.0
         return {
             "obs": columns["obs"][rows],
-            "next_obs": columns["next_obs"][rows],
+            "next_obs": data.next_obs(rows),
             "action": columns["action"][rows].transpose(0, 1),
             "reward": reward / scale,  # (N, S)
             "alive": (~columns["terminated"][rows]).float(),  # (S,)

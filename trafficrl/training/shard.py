@@ -97,14 +97,14 @@ class Shard:
 
     def collect(self, weights: Weights, *, sim_steps: int, since: int, iteration: int) -> Haul:
         """As ``Collector.collect``, for update number ``iteration``."""
-        self._take(weights)
+        self.actor.take_weights(weights)
         self._warnings_of("training", iteration)
         collected = self.collector.collect(sim_steps, since=since)
         return Haul(collected, self.env.world.take_warnings(), self.collector.state_dict())
 
     def validate(self, weights: Weights, *, iteration: int) -> Validated:
         """Drive validation episodes with the deterministic policies, after an update."""
-        self._take(weights)
+        self.actor.take_weights(weights)
         before = self.collector.state_dict()
         self._warnings_of("validation", iteration)
         with self._every_collision_counts():
@@ -151,10 +151,6 @@ class Shard:
             self._widths,
         )
         return algorithm.actor(torch.arange(self.env.n_agents))
-
-    def _take(self, weights: Weights) -> None:
-        for name, part in self.actor.acting_parts.items():
-            part.load_state_dict(weights[name])
 
     def _warnings_of(self, phase: str, iteration: int) -> None:
         self.env.world.warnings_belong_to({"iteration": iteration, "phase": phase})

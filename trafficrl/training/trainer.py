@@ -267,10 +267,11 @@ class Trainer:
         score = [-figures["collisions"], figures["return"]]
         if self._best is None or score > self._best:
             self._best = score
-            self.saver.save_best(self._state_dict())
+            self.saver.save_best({**self._counts(), "policies": self._weights()})
         return figures
 
-    def _state_dict(self) -> dict[str, Any]:
+    def _counts(self) -> dict[str, Any]:
+        """How far the training is, and what is needed to rebuild what it trains."""
         return {
             "algorithm": self.config.training.algorithm,
             "iteration": self.iteration,
@@ -278,6 +279,11 @@ class Trainer:
             "widths": self.fleet.widths,
             "validated_at": self._validated_at,
             "best": self._best,
+        }
+
+    def _state_dict(self) -> dict[str, Any]:
+        return {
+            **self._counts(),
             "learner": self.algorithm.state_dict(),
             "collectors": self.fleet.state_dict(),
             "streams": self._streams.get_state(),
