@@ -9,6 +9,9 @@ import torch
 
 from trafficrl.algorithms import actor_critic
 from trafficrl.algorithms.rollout import Rollout
+from trafficrl.errors import NumericalError
+
+from .conftest import streams
 
 AGENTS = 7
 ROLLOUT = {"replicas": 2, "steps": 30}
@@ -70,11 +73,5 @@ def test_errors_in_a_part_name_the_agent_among_all(line, monkeypatch) -> None:
     rollout = one.rollout(**ROLLOUT)
     with torch.no_grad():
         one.algorithm.critic.layers[0].bias[5] = torch.nan
-    with pytest.raises(Exception, match="^cav_5: the loss of the critic is nan"):
-        one.algorithm._passes(rollout, _streams(), both=False)
-
-
-def _streams() -> Any:
-    from trafficrl.algorithms import Streams
-
-    return Streams(*(torch.Generator().manual_seed(seed) for seed in range(3)))
+    with pytest.raises(NumericalError, match=r"^cav_5: the loss of the critic is nan"):
+        one.algorithm._passes(rollout, streams(), both=False)

@@ -136,7 +136,7 @@ def test_a_part_of_an_optimiser_steps_as_the_whole_does() -> None:
     own = nn.Parameter(apart.data[2:])
     part = other.part([own], slice(2, 6))
     part.descend(own.sum(1) * torch.tensor([1.0, 1.0, float("nan"), 1.0]))
-    with pytest.raises(NumericalError, match="^cav_4: the loss of the policy is nan$"):
+    with pytest.raises(NumericalError, match=r"^cav_4: the loss of the policy is nan$"):
         part.check()
 
 
