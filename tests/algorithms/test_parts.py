@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from trafficrl.algorithms import actor_critic
+from trafficrl.algorithms import DSAC, actor_critic
 from trafficrl.algorithms.rollout import Rollout
+from trafficrl.config.algorithms import SACSettings
 from trafficrl.errors import NumericalError
 
-from .conftest import streams
+from .conftest import SMALL, streams
 
 AGENTS = 7
 ROLLOUT = {"replicas": 2, "steps": 30}
@@ -65,6 +66,25 @@ def test_parts_with_shared_weights_add_up_their_gradients(line, monkeypatch) -> 
     for name, weights in whole.weights().items():
         assert torch.allclose(parts.weights()[name], weights, atol=1e-5), name
     assert own_figures == pytest.approx(figures, rel=1e-3)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_samples_of_sac_in_parts_add_up_their_gradients(line, monkeypatch, shared: bool) -> None:
+    """To float32's precision, as for shared weights above."""
+    settings = SACSettings(**SMALL, batch_size=32, share_parameters=shared)
+    critics, noise = [], torch.Generator().manual_seed(0)
+    for parts in (1, 4):
+        one = line(agents=AGENTS, algorithm=DSAC, settings=settings)
+        rollout = one.rollout(**ROLLOUT)
+        # Next actions are drawn in another order: where an episode ends they do not count.
+        rollout.terminated[:] = True
+        one.algorithm.remember(rollout, streams())
+        rows = torch.arange(32).chunk(parts)
+        batches = [one.algorithm._batch(one.algorithm.replay, part) for part in rows]
+        one.algorithm._step(batches, noise)
+        critics.append(one.weights(["critic"]))
+    for name, weights in critics[0].items():
+        assert torch.allclose(critics[1][name], weights, atol=1e-6), name
 
 
 def test_errors_in_a_part_name_the_agent_among_all(line, monkeypatch) -> None:

@@ -301,6 +301,11 @@ def add_gradient(losses: Tensor, share: float) -> None:
     (share * losses.sum()).backward()  # type: ignore[no-untyped-call]
 
 
+def sum_of(parts: Sequence[Tensor]) -> Tensor:
+    """Of one part the same bits."""
+    return torch.stack(list(parts)).sum(0) if len(parts) > 1 else parts[0]
+
+
 def standardized(values: Tensor, sets: int) -> Tensor:
     """``values`` (N, S) with mean 0 and spread 1 over the samples of each set of weights."""
     rows = values.reshape(sets, -1)
