@@ -28,7 +28,8 @@ MOST = 1.3  # times the cost among the fewest
 UNIT = "vehicle steps"
 ENOUGH = 20_000  # vehicle steps of a block, at least
 INTERVALS = 512  # control intervals of a rollout
-GRADIENT_STEPS = 4
+GRADIENT_STEPS = 4  # of models
+SAC_STEPS = 1  # gradient steps
 BRANCHES, BRANCH_LENGTH = 128, 4
 
 
@@ -51,7 +52,7 @@ def scaling(shared: bool) -> Group:
 def costs(vehicles: int, *, shared: bool, device: str = "cpu") -> dict[str, Callable[[], Any]]:
     """What learners of so many vehicles do, each for ``Case.prepare``."""
     ppo = Noise(vehicles, "dppo", shared, ["epochs=1", "target_kl=null"], device)
-    few = [f"updates_per_interval={GRADIENT_STEPS / INTERVALS}", f"replay_size={INTERVALS}"]
+    few = [f"updates_per_interval={SAC_STEPS / INTERVALS}", f"replay_size={INTERVALS}"]
     sac = Noise(vehicles, "dsac", shared, few, device)
     steps = [f"model.max_updates={GRADIENT_STEPS}", f"model.check_every={GRADIENT_STEPS + 1}"]
     model = NoiseModel(vehicles, "dmpo", shared, steps, device)
@@ -184,10 +185,10 @@ class Noise:
         return self.vehicles
 
     def update(self) -> int:
-        """An update on the rollout; of SAC, ``GRADIENT_STEPS`` batches."""
+        """An update on the rollout; of SAC, ``SAC_STEPS`` batches."""
         self.algorithm.update(self.rollout, self.streams, 0.0)
         if self.name == "dsac":
-            return GRADIENT_STEPS * int(self.algorithm.settings.batch_size) * self.vehicles
+            return SAC_STEPS * int(self.algorithm.settings.batch_size) * self.vehicles
         return INTERVALS * self.vehicles
 
 

@@ -27,7 +27,7 @@ def test_every_part_counts_its_vehicle_steps(monkeypatch, shared: bool) -> None:
     expected = {
         "inference": 1,
         "PPO update": scaling.INTERVALS,
-        "SAC update": 4 * 256,
+        "SAC update": 256,
         "model training": 4 * 128 * 4,
         "model rollout": scaling.BRANCHES * scaling.BRANCH_LENGTH,
     }

@@ -15,6 +15,7 @@ from trafficrl.algorithms import Algorithm
 from trafficrl.algorithms.base import Policies
 from trafficrl.config import ScenarioConfig
 from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.memory import give_back_freed
 from trafficrl.simulation.sumo_warnings import Tally
 from trafficrl.training.collector import Collected, Collector, fresh_memory
 from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
@@ -80,6 +81,7 @@ class Shard:
             learner = getattr(config.algorithms, settings.algorithm)
             self._widths = LinkTracker(self.env, learner.value_hops).widths()
             self.actor = self._make_actor(learner)
+            give_back_freed()  # the critics and moments that it came with
         except BaseException:
             self.env.close()
             raise
