@@ -13,10 +13,13 @@ from typing import Any
 
 import torch
 
+from trafficrl import memory
+from trafficrl.benchmarks.device import device
 from trafficrl.benchmarks.environment import environment
 from trafficrl.benchmarks.learning import learning
 from trafficrl.benchmarks.loop_parts import against_loop
 from trafficrl.benchmarks.measuring import Group, measure
+from trafficrl.benchmarks.scaling import scaling
 from trafficrl.benchmarks.training import training, workers
 from trafficrl.errors import TrafficRLError
 from trafficrl.training.provenance import provenance
@@ -31,6 +34,9 @@ GROUPS: dict[str, Callable[[], Group]] = {
     "workers": workers,
     "learning": learning,
     "loop": against_loop,
+    "scaling-separate": partial(scaling, shared=False),
+    "scaling-shared": partial(scaling, shared=True),
+    "device": device,
     **{f"train-{'-'.join(names)}": partial(training, *names) for names in TRAININGS},
 }
 Content = dict[str, Any]
@@ -97,4 +103,5 @@ def misses(content: Mapping[str, Any]) -> list[str]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    memory.keep_freed()  # as a training does
     print(json.dumps(_measured(GROUPS[sys.argv[1]](), int(sys.argv[2]))))

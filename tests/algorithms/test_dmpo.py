@@ -94,7 +94,7 @@ def test_real_updates_use_real_data_alone(base: dict[str, Any]) -> None:
     one.update(rollout)
     used = []
     if base["kind"] == "dppo":
-        algorithm.base._prepare = lambda r, f=algorithm.base._prepare: used.append(r.obs) or f(r)
+        algorithm.base._targets = lambda r, f=algorithm.base._targets: used.append(r.obs) or f(r)
         expected = rollout.obs
     else:
         step = algorithm.base._steps

@@ -37,6 +37,7 @@ def marked_rollout(number: int, replicas: int, steps: int, *, messy: bool = True
     rollout.obs[..., 0] = number
     rollout.obs[..., 1] = torch.arange(replicas)[:, None, None]
     rollout.obs[..., 2] = torch.arange(steps)[:, None]
+    rollout.next_obs = torch.zeros_like(rollout.obs)
     if messy:
         rollout.terminated = torch.rand(replicas, steps, generator=draw) < 0.05
         rollout.truncated = torch.rand(replicas, steps, generator=draw) < 0.05
@@ -104,24 +105,51 @@ def test_a_window_longer_than_everything_does_not_exist() -> None:
 
 
 @pytest.mark.parametrize("kind", ["line", "changes"])
+def test_checkpoints_with_what_followed_every_row_are_read(kind: str) -> None:
+    """As they were before only what followed the ends of stretches was kept."""
+    team, kept, other = Team("dppo", kind, value_hops=2), Experience(25), Experience(25)
+    for seed in range(3):
+        kept.add(team.rollout(seed, replicas=2, steps=6))
+    every, state = torch.arange(25), kept.state_dict()
+    del state["final_obs"], state["final_links"]
+    columns = {name: state["columns"][name] for name in (*COLUMNS, "last", "held_out")}
+    state["columns"] = {**columns, "next_obs": kept.next_obs(every)}
+    next_links = kept.next_links(every)
+    state["next_links"] = [*next_links.policy, *next_links.value]
+    other.load_state_dict(state)
+    assert torch.equal(kept.next_obs(every), other.next_obs(every))
+    for a, b in zip((*next_links.policy, *next_links.value), _links(other, every), strict=True):
+        assert torch.equal(a, b)
+
+
+def _links(kept: Experience, rows: Tensor) -> list[Tensor]:
+    links = kept.next_links(rows)
+    return [*links.policy, *links.value]
+
+
+@pytest.mark.parametrize("kind", ["line", "changes"])
 def test_the_newest_rows_are_kept_with_their_links(kind: str) -> None:
     team, kept = Team("dppo", kind, value_hops=2), Experience(25)
     rollouts = [team.rollout(seed, replicas=2, steps=6) for seed in range(4)]
     for number, rollout in enumerate(rollouts):
         rollout.terminated[0, number] = True
         if kind == "changes":  # links that tell rollouts apart
-            for index, _ in (rollout.links.policy, rollout.links.value):
-                index += 100 * number
+            for links in (rollout.links, rollout.next_links):
+                for index, _ in (links.policy, links.value):
+                    index += 100 * number
         kept.add(rollout)
         assert len(kept) == min(25, 12 * (number + 1))
     assert kept.rollouts == [1, 12, 12]
     for name in COLUMNS:
         every = torch.cat([getattr(rollout, name).flatten(0, 1) for rollout in rollouts])
         assert torch.equal(kept.columns[name], every[-25:])
+    every = torch.cat([rollout.next_obs.flatten(0, 1) for rollout in rollouts])
+    assert torch.equal(kept.next_obs(torch.arange(25)), every[-25:])
+    found = {"links": kept.links, "next_links": kept.next_links(torch.arange(25))}
     for name in ("policy", "value"):
         for place in (0, 1):
             for which in ("links", "next_links"):
-                own = getattr(getattr(kept, which), name)[place]
+                own = getattr(found[which], name)[place]
                 parts = [getattr(getattr(rollout, which), name)[place] for rollout in rollouts]
                 if kind == "line":
                     assert torch.equal(own, parts[0])
@@ -227,7 +255,12 @@ def test_a_saved_one_goes_on_as_the_original(kind: str) -> None:
     assert kept.rollouts == other.rollouts == [12, 18]
     for name, column in kept.columns.items():
         assert torch.equal(column, other.columns[name])
-    for a, b in ((kept.links, other.links), (kept.next_links, other.next_links)):
+    every = torch.arange(len(kept))
+    assert torch.equal(kept.next_obs(every), other.next_obs(every))
+    for a, b in (
+        (kept.links, other.links),
+        (kept.next_links(every), other.next_links(every)),
+    ):
         assert isinstance(a, Links) and isinstance(b, Links)
         for x, y in zip((*a.policy, *a.value), (*b.policy, *b.value), strict=True):
             assert torch.equal(x, y)

@@ -85,7 +85,19 @@ def each_weight(change: Callable[[torch.Tensor], torch.Tensor]) -> Prepare:
             return {key: altered(one) for key, one in value.items()}
         return [altered(one) for one in value] if isinstance(value, list) else value
 
-    return changed(lambda content: content.update(learner=altered(content["learner"])))
+    return changed(
+        lambda content: content.update({learned(content): altered(content[learned(content)])})
+    )
+
+
+def learned(content: dict[str, Any]) -> str:
+    """The key of what was learned: the best policies stand alone."""
+    return "policies" if "policies" in content else "learner"
+
+
+def instead(weights: Any) -> Prepare:
+    """Something else in place of what was learned."""
+    return changed(lambda content: content.update({learned(content): weights}))
 
 
 def flipped(place: float) -> Prepare:
@@ -163,10 +175,10 @@ CASES = [
     *both("of a later version", "not a checkpoint of this version", saved({"format": 99})),
     *both("a format of text", "not a checkpoint of this version", saved({"format": "2"})),
     *both("nothing but a format", ".pt: ", saved({"format": 2})),
-    *both("without weights", ".pt: does not fit", changed(lambda c: c.pop("learner"))),
-    *both("weights of text", ".pt: does not fit", changed(lambda c: c.update(learner="weights"))),
-    *both("weights of nothing", ".pt: does not fit", changed(lambda c: c.update(learner=None))),
-    *both("no weights in it", ".pt: does not fit", changed(lambda c: c.update(learner={}))),
+    *both("without weights", ".pt: does not fit", changed(lambda c: c.pop(learned(c)))),
+    *both("weights of text", ".pt: does not fit", instead("weights")),
+    *both("weights of nothing", ".pt: does not fit", instead(None)),
+    *both("no weights in it", ".pt: does not fit", instead({})),
     *both(
         "one vehicle more",
         ".pt: does not fit",

@@ -85,11 +85,12 @@ def test_an_agent_left_out_keeps_weights_and_moments(gradient: float) -> None:
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
 @pytest.mark.parametrize("where", ["gradient", "loss"])
-def test_what_is_not_finite_is_refused_with_nothing_changed(where: str, value: float) -> None:
+def test_what_is_not_finite_changes_nothing_of_its_agent_and_is_told(
+    where: str, value: float
+) -> None:
     parameter = nn.Parameter(torch.ones(4, 3))
     optimiser = StackedAdam([parameter], 0.1, max_grad_norm=1.0, name="critics", agents=2)
     optimiser.descend(parameter.square().sum(1))
-    weights, states = parameter.detach().clone(), [state_of(optimiser, row) for row in range(4)]
     loss = torch.tensor([1.0, 1.0, 1.0, value])  # the second set of the second agent
     with pytest.raises(NumericalError, match=rf"^cav_1: the {where} of the critics is -?(inf|nan)"):
         if where == "gradient":
@@ -97,9 +98,46 @@ def test_what_is_not_finite_is_refused_with_nothing_changed(where: str, value: f
             optimiser.step()
         else:
             optimiser.descend(parameter.sum(1) + loss)
-    assert torch.equal(parameter, weights)
-    for row, state in enumerate(states):
-        assert all(torch.equal(a, b) for a, b in zip(state_of(optimiser, row), state, strict=True))
+        optimiser.descend(parameter.sum(1))  # nobody has asked yet
+        optimiser.check()
+    optimiser.check()  # it has been told
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_an_agent_whose_gradient_is_not_finite_stays_as_it_is(value: float) -> None:
+    parameter = nn.Parameter(torch.ones(2, 3))
+    optimiser = adam(parameter)
+    optimiser.descend(parameter.square().sum(1))
+    weights, state = parameter.detach().clone(), state_of(optimiser, 1)
+    parameter.grad = torch.tensor([[1.0], [value]]).expand(2, 3).clone()
+    optimiser.step()
+    assert torch.equal(parameter[1], weights[1]) and not torch.equal(parameter[0], weights[0])
+    assert all(torch.equal(a, b) for a, b in zip(state_of(optimiser, 1), state, strict=True))
+
+
+def test_a_part_of_an_optimiser_steps_as_the_whole_does() -> None:
+    whole, apart = (nn.Parameter(torch.ones(6, 3)) for _ in range(2))
+    one, other = (
+        StackedAdam([parameter], 0.1, max_grad_norm=1.0, name="policy")
+        for parameter in (whole, apart)
+    )
+    factors = torch.arange(1.0, 7.0)
+    for step in range(3):
+        norms = one.descend(whole.square().sum(1) * factors * (step + 1))
+        for sets in (slice(0, 2), slice(2, 6)):
+            own = nn.Parameter(apart.data[sets])
+            part = other.part([own], sets)
+            found = part.descend(own.square().sum(1) * factors[sets] * (step + 1))
+            assert torch.equal(found, norms[sets])
+    assert torch.equal(whole, apart)
+    for row in range(6):
+        pairs = zip(state_of(one, row), state_of(other, row), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    own = nn.Parameter(apart.data[2:])
+    part = other.part([own], slice(2, 6))
+    part.descend(own.sum(1) * torch.tensor([1.0, 1.0, float("nan"), 1.0]))
+    with pytest.raises(NumericalError, match=r"^cav_4: the loss of the policy is nan$"):
+        part.check()
 
 
 def test_a_loss_of_an_agent_left_out_may_be_anything() -> None:
@@ -117,6 +155,7 @@ def test_weights_that_all_share_have_no_agent_to_name() -> None:
     parameter.grad = torch.full((1, 3), float("nan"))
     with pytest.raises(NumericalError, match=r"^all agents: the gradient of the policy is nan$"):
         optimiser.step()
+        optimiser.check()
 
 
 def test_a_parameter_without_gradient_stays() -> None:

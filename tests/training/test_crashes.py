@@ -80,7 +80,7 @@ def end_update(run: RunDirectory, saver: Saver, iteration: int) -> None:
     run.log_metrics({"iteration": iteration, "loss": iteration / 3})
     run.log_episodes([{"iteration": iteration, "replica": 0}])
     run.log_metrics({"iteration": iteration, "validation_return": 1.0})
-    saver.save_best(state(iteration))
+    saver.save_best({"policies": state(iteration)["learner"], **state(iteration)})
     saver.save(state(iteration))
 
 

@@ -124,7 +124,7 @@ def test_a_learning_rate_that_blows_up_is_stopped_by_loss_or_gradient(
     assert re.match(rf"(cav_\d|all agents): ({noticed})", message), message
     assert "\n" not in message and "checkpoint" in message
     for path in run.path.glob("*.pt"):
-        assert all_finite(load_checkpoint(path)["learner"])
+        assert all_finite(load_checkpoint(path))
 
 
 def all_finite(part: object) -> bool:

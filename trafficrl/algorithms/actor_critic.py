@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Any
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -16,9 +19,13 @@ from trafficrl.nn.encoding import ObsEncoder
 from trafficrl.nn.normalization import ValueNormalizer
 from trafficrl.nn.optim import StackedAdam
 from trafficrl.nn.policies import CategoricalPolicy, GaussianPolicy, Policy
-from trafficrl.nn.stacked import StackedMLP, per_set
+from trafficrl.nn.stacked import StackedMLP, part_of, per_set
 
 Batch = dict[str, Tensor]  # agent-first, (N, S, ...)
+Log = dict[str, list[Tensor]]  # of each gradient step: a figure, or one of each agent (N,)
+# Samples, summed over agents, whose network inputs are held at the same time: those of 1,000
+# vehicles are gigabytes.
+MOST_AT_ONCE = 2**18
 
 
 class ActorCritic(Policies, Saved):
@@ -40,6 +47,7 @@ class ActorCritic(Policies, Saved):
     ) -> None:
         self.spec = spec
         self.common = settings
+        self.agents = slice(0, spec.n_agents)  # whose policies and critics these are
         self.value_hops = settings.value_hops
         self.device = torch.device(device)
         self.sets = 1 if settings.share_parameters else spec.n_agents
@@ -85,6 +93,38 @@ class ActorCritic(Policies, Saved):
         """Eq. 6: rewards or values (B, T, N) over the neighbourhood of each agent."""
         return neighbourhood_sum(values, *links.value)
 
+    # A few agents at a time ----------------------------------------------------
+
+    def _split(self, samples: int) -> list[Self]:
+        """All agents in parts that are small enough to be computed at once.
+
+        ``samples`` are those of each agent.
+        """
+        count = self.spec.n_agents
+        # Not one agent alone: its products would be other routines', with other roundings.
+        parts = max(1, min(-(-samples * count // MOST_AT_ONCE), count // 2))
+        if parts == 1:
+            return [self]
+        ends = [count * i // parts for i in range(parts + 1)]
+        return [self._part(slice(*pair)) for pair in pairwise(ends)]
+
+    @property
+    def n_agents(self) -> int:
+        """How many these are."""
+        return self.agents.stop - self.agents.start
+
+    def _part(self, agents: slice) -> Self:
+        """Some of the agents on the weights of all: what it learns is learned here."""
+        one = copy.copy(self)
+        one.agents = agents
+        if self.sets > 1:
+            one.sets = one.n_agents
+            one.policy, one.critic = part_of(self.policy, agents), part_of(self.critic, agents)
+            one.value_norm = part_of(self.value_norm, agents)
+            one._policy_optim = self._policy_optim.part(one.policy.parameters(), agents)
+            one._value_optim = self._value_optim.part(one.critic.parameters(), agents)
+        return one
+
     # Acting -------------------------------------------------------------------
 
     @torch.no_grad()
@@ -95,10 +135,18 @@ class ActorCritic(Policies, Saved):
         return decide(self.policy, self.encoder, obs, links, memory, generator)
 
     def values(self, obs: Tensor, links: Links) -> Tensor:
-        """V_i(s over kappa hops) for obs (..., N, O): (..., N)."""
+        """V_i(s over kappa hops) for obs (..., N, O): (..., N).
+
+        With gradient where one part computes them all.
+        """
+        parts = self._split(obs[..., 0, 0].numel())
+        values = [part._own_values(obs, links.of(part.agents)) for part in parts]
+        return values[0] if len(parts) == 1 else torch.cat(values, -1)
+
+    def _own_values(self, obs: Tensor, links: Links) -> Tensor:
         out = self.critic(self._value_inputs(obs, links))[..., 0]
         out = self.value_norm.denormalize(out).transpose(0, 1)
-        return out.expand(-1, self.spec.n_agents).reshape(obs.shape[:-1])
+        return out.expand(-1, self.n_agents).reshape(*obs.shape[:-2], self.n_agents)
 
     def _values_and_next(self, r: Rollout) -> tuple[Tensor, Tensor]:
         """V of each state and of the one that followed, (B, T, N) both.
@@ -119,11 +167,15 @@ class ActorCritic(Policies, Saved):
         decay = 1.0 - progress if s.lr_schedule == "linear" else 1.0
         self._policy_optim.lr, self._value_optim.lr = s.policy_lr * decay, s.value_lr * decay
 
-    @torch.no_grad()
     def _prepare(self, rollout: Rollout) -> Batch:
         """Everything the steps need, waiting samples left out."""
-        s = self.common
         r = rollout.to(self.device)
+        return self._inputs(r, self._targets(r))
+
+    @torch.no_grad()
+    def _targets(self, r: Rollout) -> Batch:
+        """What the agents did and what came of it."""
+        s = self.common
         value, next_value = self._values_and_next(r)
         ends = r.terminated, r.ended
         reward = self._value_reward(r.reward)
@@ -138,8 +190,6 @@ class ActorCritic(Policies, Saved):
         )
         keep = r.active.flatten()
         data = {
-            "policy_inputs": self.encoder.neighbourhood(r.obs, *r.links.policy)[:, keep],
-            "value_inputs": self._value_inputs(r.obs, r.links)[:, keep],
             "action": agent_first(r.action)[:, keep],
             "log_prob": agent_first(r.log_prob)[:, keep],
             "advantage": agent_first(advantage)[:, keep],
@@ -152,11 +202,28 @@ class ActorCritic(Policies, Saved):
             data["returns"] = self.value_norm.normalize(data["returns"])
         return data
 
-    def _value_step(self, batch: Batch) -> dict[str, Tensor]:
-        predicted = self.critic(batch["value_inputs"])[..., 0]
-        loss = (predicted - batch["returns"]).square().mean(1)  # (N,)
-        norms = self._value_optim.descend(per_set(loss, self._value_sets))
-        return {"value_loss": loss.detach().mean(), "value_grad_norm": norms}
+    @torch.no_grad()
+    def _inputs(self, r: Rollout, targets: Batch) -> Batch:
+        """The part of the targets that is these agents', and what their networks see."""
+        keep, links = r.active.flatten(), r.links.of(self.agents)
+        return {
+            "policy_inputs": self.encoder.neighbourhood(r.obs, *links.policy)[:, keep],
+            "value_inputs": self._value_inputs(r.obs, links)[:, keep],
+            **{name: target[self.agents] for name, target in targets.items()},
+        }
+
+    def _value_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """One gradient step on samples of all agents, some agents in each batch."""
+        self._value_optim.zero_grad()
+        losses = []
+        for batch, share in shares(batches):
+            predicted = self.critic(batch["value_inputs"])[..., 0]
+            loss = (predicted - batch["returns"]).square().mean(1)  # (N,)
+            add_gradient(per_set(loss, self._value_sets), share)
+            losses.append(loss.detach())
+        loss = torch.cat(losses)
+        norms = self._value_optim.step(loss=per_set(loss, self._value_sets))
+        return {"value_loss": loss, "value_grad_norm": norms}
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -223,6 +290,22 @@ def make_policy(
     )
 
 
+def shares(batches: Sequence[Batch]) -> list[tuple[Batch, float]]:
+    """Each batch with its part of all agents."""
+    agents = [len(batch["returns"]) for batch in batches]
+    return [(batch, own / sum(agents)) for batch, own in zip(batches, agents, strict=True)]
+
+
+def add_gradient(losses: Tensor, share: float) -> None:
+    """Add the gradients of losses (sets,), which are means over that share of the agents."""
+    (share * losses.sum()).backward()  # type: ignore[no-untyped-call]
+
+
+def sum_of(parts: Sequence[Tensor]) -> Tensor:
+    """Of one part the same bits."""
+    return torch.stack(list(parts)).sum(0) if len(parts) > 1 else parts[0]
+
+
 def standardized(values: Tensor, sets: int) -> Tensor:
     """``values`` (N, S) with mean 0 and spread 1 over the samples of each set of weights."""
     rows = values.reshape(sets, -1)
@@ -235,14 +318,38 @@ def agent_first(x: Tensor) -> Tensor:
     return x.flatten(0, 1).transpose(0, 1)
 
 
-def average(log: dict[str, list[Tensor]]) -> dict[str, float]:
+def merged(logs: Sequence[Log], agents: Sequence[int]) -> Log:
+    """The log of all agents from those of parts of them, of so many ``agents`` each.
+
+    Figures of a part that has ended before others are NaN.
+    """
+    if len(logs) == 1:
+        return logs[0]
+    log: Log = {name: [] for name in logs[0]}
+    for name, steps in log.items():
+        for step in range(max(len(one[name]) for one in logs)):
+            found = [
+                one[name][step]
+                if step < len(one[name])
+                else torch.full_like(one[name][0], math.nan)
+                for one in logs
+            ]
+            if not found[0].dim():
+                found = [one.expand(count) for one, count in zip(found, agents, strict=True)]
+            steps.append(torch.cat(found))
+    return log
+
+
+def average(log: Log) -> dict[str, float]:
     """Means over the gradient steps of an update; an agent that stopped early counts no more.
 
-    Of figures (N,) of the agents also the largest, of any agent in any step, and
+    Of norms (N,) of the agents also the largest, of any agent in any step, and
     the median over agents.
     """
     means = {}
     for name, values in log.items():
+        if not name.endswith("_norm"):
+            values = [one[~one.isnan()].mean() if one.dim() else one for one in values]
         steps = torch.stack(values)  # (G,) or (G, N)
         means[name] = float(steps.nanmean())
         if steps.dim() == 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -84,6 +85,11 @@ class Policies:
     def acting_parts(self) -> dict[str, nn.Module]:
         """The modules with the weights that acting needs, by name."""
         return {name: getattr(self, name) for name in self.acting}
+
+    def take_weights(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Act with these weights of the ``acting_parts`` from now on."""
+        for name, part in self.acting_parts.items():
+            part.load_state_dict(weights[name])
 
     def actor(self, policies: Tensor) -> Self:
         """As ``Algorithm.actor``; what else there is stays the original's."""

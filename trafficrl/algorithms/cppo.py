@@ -10,6 +10,8 @@ one critic in place of n.
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,10 @@ class CPPO(DPPO):
     @property
     def _value_sets(self) -> int:
         return 1
+
+    def _split(self, samples: int) -> list[Self]:
+        """All at once, as one critic sees everybody."""
+        return [self]
 
     def _make_critic(self, generator: torch.Generator, inputs: int | None = None) -> StackedMLP:
         return super()._make_critic(generator, self.spec.n_agents * self.encoder.width)

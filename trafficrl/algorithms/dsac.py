@@ -11,12 +11,13 @@ targets and policy losses are drawn by the neighbours and sent.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trafficrl.algorithms.actor_critic import average, decide
+from trafficrl.algorithms.actor_critic import add_gradient, average, decide, sum_of
 from trafficrl.algorithms.advantages import neighbourhood_sum
 from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved, Streams
 from trafficrl.algorithms.experience import Experience
@@ -27,6 +28,8 @@ from trafficrl.nn.optim import StackedAdam
 from trafficrl.nn.policies import CategoricalPolicy, TanhGaussianPolicy
 from trafficrl.nn.stacked import StackedMLP, neighbourhood_values, per_set
 
+# Samples, summed over agents, that a gradient step has networks' layers of at the same time.
+MOST_AT_ONCE = 2**16
 SCALE_DECAY = 0.9  # of the rewards' running spread, per rollout
 
 
@@ -147,20 +150,23 @@ class DSAC(Policies, Saved):
         log: dict[str, list[Tensor]] = {}
         for _ in range(count):
             draw = torch.randint(len(rows), (size,), generator=streams.minibatches)
-            batch = self._batch(data, rows[draw.to(rows.device)])
-            for name, value in self._step(batch, streams.actions).items():
+            parts = rows[draw.to(rows.device)].chunk(-(-size * self.spec.n_agents // MOST_AT_ONCE))
+            batches = [self._batch(data, part) for part in parts]
+            for name, value in self._step(batches, streams.actions).items():
                 log.setdefault(name, []).append(value)
+        for optim in (self._value_optim, self._policy_optim, self._temperature_optim):
+            optim.check()
         return average(log)
 
     def _batch(self, data: Experience, rows: Tensor) -> dict[str, Any]:
         columns = data.columns
-        assert data.links is not None and data.next_links is not None
-        links, next_links = at_steps(data.links, rows), at_steps(data.next_links, rows)
+        assert data.links is not None
+        links, next_links = at_steps(data.links, rows), data.next_links(rows)
         reward = neighbourhood_sum(columns["reward"][rows], *links.value).T
         scale = self.reward_scale if self.settings.normalize_rewards else 1.0
         return {
             "obs": columns["obs"][rows],
-            "next_obs": columns["next_obs"][rows],
+            "next_obs": data.next_obs(rows),
             "action": columns["action"][rows].transpose(0, 1),
             "reward": reward / scale,  # (N, S)
             "alive": (~columns["terminated"][rows]).float(),  # (S,)
@@ -168,29 +174,49 @@ class DSAC(Policies, Saved):
             "next_links": next_links,
         }
 
-    def _step(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
-        """One gradient step of critics, policies and temperatures; the target follows."""
+    def _step(
+        self, batches: Sequence[dict[str, Any]], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """One gradient step of critics, policies and temperatures; the target follows.
+
+        Its samples are those of all batches, which are computed one after the other.
+        """
         temperature = self.log_temperature.detach().exp()  # (sets, 1)
-        target = self._soft_target(batch, temperature, generator)
-        q = self._q(self.critic, batch["obs"], batch["action"], batch["links"])
-        loss = nn.functional.smooth_l1_loss(q, target.expand_as(q), reduction="none").mean(2)
-        value_norms = self._value_optim.descend(per_set(loss.flatten(), 2 * self.sets))
+        samples = [len(batch["obs"]) for batch in batches]
+        shares = [own / sum(samples) for own in samples]
+        losses, policy_losses, entropies, values = [], [], [], []
+        self._value_optim.zero_grad()
+        for batch, share in zip(batches, shares, strict=True):
+            target = self._soft_target(batch, temperature, generator)
+            q = self._q(self.critic, batch["obs"], batch["action"], batch["links"])
+            loss = nn.functional.smooth_l1_loss(q, target.expand_as(q), reduction="none").mean(2)
+            add_gradient(per_set(loss.flatten(), 2 * self.sets), share)
+            losses.append(share * loss.detach())
+            values.append(share * q.detach().mean())
+        loss = sum_of(losses)
+        value_norms = self._value_optim.step(loss=per_set(loss.flatten(), 2 * self.sets))
 
-        inputs = self.encoder.neighbourhood(batch["obs"], *batch["links"].policy)
-        policy_loss, entropy = self._policy_loss(inputs, batch, temperature, generator)
-        policy_norms = self._policy_optim.descend(per_set(policy_loss, self.sets))
+        self._policy_optim.zero_grad()
+        for batch, share in zip(batches, shares, strict=True):
+            inputs = self.encoder.neighbourhood(batch["obs"], *batch["links"].policy)
+            policy_loss, entropy = self._policy_loss(inputs, batch, temperature, generator)
+            add_gradient(per_set(policy_loss, self.sets), share)
+            policy_losses.append(share * policy_loss.detach())
+            entropies.append(share * entropy.detach())
+        policy_loss, entropy = sum_of(policy_losses), sum_of(entropies)
+        policy_norms = self._policy_optim.step(loss=per_set(policy_loss, self.sets))
 
-        gap = per_set(entropy.detach() - self._target_entropy(), self.sets)
+        gap = per_set(entropy - self._target_entropy(), self.sets)
         self._temperature_optim.descend(self.log_temperature[:, 0] * gap)
         self._follow()
         return {
-            "value_loss": loss.detach().mean(),
-            "policy_loss": policy_loss.detach().mean(),
+            "value_loss": loss.mean(),
+            "policy_loss": policy_loss.mean(),
             "policy_grad_norm": policy_norms,
             "value_grad_norm": value_norms,
-            "entropy": entropy.detach().mean(),
+            "entropy": entropy.mean(),
             "temperature": temperature.mean(),
-            "q_mean": q.detach().mean(),
+            "q_mean": sum_of(values),
         }
 
     @torch.no_grad()

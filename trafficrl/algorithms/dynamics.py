@@ -92,9 +92,11 @@ class DynamicsLearner:
         ends = columns["reward"][counts & columns["terminated"]]
         model.end_reward.copy_(ends.mean(0)[:, None] if len(ends) else model.end_reward)
         rows = (counts & ~columns["terminated"]).nonzero()[:, 0]
-        obs, action, next_obs, reward = (
-            columns[name][rows].transpose(0, 1) for name in ("obs", "action", "next_obs", "reward")
+        obs, action, reward = (
+            column[rows].transpose(0, 1)
+            for column in (columns["obs"], columns["action"], columns["reward"])
         )
+        next_obs = self.experience.next_obs(rows).transpose(0, 1)
         model.fit_normalisation(obs, self.actions(action), next_obs, reward)
 
     def _fit(
@@ -115,6 +117,8 @@ class DynamicsLearner:
             loss = per_set(self._loss(model, rows), model.sets)
             norms.append(optim.descend(loss, training))
             checks = update % s.check_every == 0 or update == s.max_updates
+            if checks:
+                optim.check()
             if checks and len(held):
                 now = self._held_out_loss(model, held)
                 better = now < best_loss - MIN_GAIN * best_loss.abs()
@@ -145,7 +149,7 @@ class DynamicsLearner:
             rows = starts + step
             action = self.actions(columns["action"][rows]).transpose(0, 1)
             prediction = model(obs, action, *at_steps(links, rows).policy)
-            target = columns["next_obs"][rows].transpose(0, 1)
+            target = self.experience.next_obs(rows).transpose(0, 1)
             reward = columns["reward"][rows].transpose(0, 1)
             done = columns["terminated"][rows].float().expand(self.spec.n_agents, -1)
             total = total + self._step_loss(model, prediction, target, reward, done)
@@ -208,11 +212,11 @@ class DynamicsLearner:
             action = self.actions(columns["action"][rows]).transpose(0, 1)
             prediction = model(obs, action, *at_steps(links, rows).policy)
             obs = model.bounded(prediction.next_obs)
-        target = columns["next_obs"][rows].transpose(0, 1)
+        target = self.experience.next_obs(rows).transpose(0, 1)
         reward = columns["reward"][rows].transpose(0, 1)
         rows = self.experience.rows()
         rows = rows[~columns["terminated"][rows]]
-        state_var = columns["next_obs"][rows].transpose(0, 1).var(1).clamp(min=1e-8)
+        state_var = self.experience.next_obs(rows).transpose(0, 1).var(1).clamp(min=1e-8)
         reward_var = columns["reward"][rows].transpose(0, 1).var(1).clamp(min=1e-8)
         state = model.difference(obs, target).square().mean(1) / state_var
         gain = (model.rewards(prediction.reward) - reward).square().mean(1) / reward_var

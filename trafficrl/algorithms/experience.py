@@ -10,14 +10,15 @@ from torch import Tensor
 from trafficrl.algorithms.rollout import Links, Rollout, at_steps
 
 BLOCK = 50  # control intervals that are held out together, so that long branches fit in
-COLUMNS = ("obs", "action", "reward", "next_obs", "terminated", "ended", "active")
+COLUMNS = ("obs", "action", "reward", "terminated", "ended", "active")
 
 
 class Experience:
     """The newest ``capacity`` control intervals of all agents, flat: row r is (N, ...).
 
     Row r + 1 follows row r in time, except where ``last`` says that a rollout
-    of a replica, or an episode, ends with row r.
+    of a replica, or an episode, ends with row r. What followed is kept for those
+    rows that are ``apart`` alone: elsewhere the next row has it.
     """
 
     def __init__(
@@ -28,7 +29,9 @@ class Experience:
         self.held_out_part = held_out
         self.columns: dict[str, Tensor] = {}
         self.links: Links | None = None
-        self.next_links: Links | None = None
+        self.final_obs = torch.zeros(0)  # (L, N, O), what followed the L rows that are ``apart``
+        self.final_links: Links | None = None  # of final_obs
+        self._place = torch.zeros(0)  # (R,), of those rows among the L
         self.rollouts: list[int] = []  # rows of each rollout that is kept
         self.trained = torch.zeros(0, dtype=torch.bool)  # which blocks of rollouts ever were
 
@@ -36,7 +39,9 @@ class Experience:
         return sum(self.rollouts)
 
     def add(self, rollout: Rollout, generator: torch.Generator | None = None) -> None:
-        """Append a rollout; with a generator, blocks of it are held out from training."""
+        """Append a rollout, which is taken over; with a generator, blocks of it are held out from
+        training.
+        """
         replicas, steps = rollout.active.shape
         new = {name: getattr(rollout, name).flatten(0, 1) for name in COLUMNS}
         last = rollout.ended.clone()
@@ -44,16 +49,48 @@ class Experience:
         new["last"] = last.flatten()
         new["held_out"] = self._held_out(replicas, steps, generator).to(last.device)
         links, next_links = _flat(rollout.links), _flat(rollout.next_links)
-        if self.columns:
-            new = {name: torch.cat([self.columns[name], column]) for name, column in new.items()}
-            assert self.links is not None and self.next_links is not None
-            links, next_links = _joined(self.links, links), _joined(self.next_links, next_links)
+        next_obs = rollout.next_obs.flatten(0, 1)
+        new["apart"] = ends = _apart(new["obs"], next_obs, links, next_links) | new["last"]
+        final_obs, final_links = next_obs[ends], at_steps(next_links, ends)
         self.rollouts.append(replicas * steps)
         drop = max(0, len(self) - self.capacity)
-        self.columns = {name: column[drop:] for name, column in new.items()}
-        keep = slice(drop, None)
-        self.links, self.next_links = at_steps(links, keep), at_steps(next_links, keep)
+        if not self.columns:
+            self.columns = {name: column[drop:] for name, column in new.items()}
+            self.links = at_steps(links, slice(drop, None))
+            gone = int(ends[:drop].sum())
+            self.final_obs = final_obs[gone:]
+            self.final_links = at_steps(final_links, slice(gone, None))
+        else:
+            gone = int(torch.cat([self.columns["apart"], ends])[:drop].sum())
+            for name, column in new.items():
+                self.columns[name] = _appended(self.columns[name], column, drop)
+            self.links = _joined(self.links, links, drop)
+            self.final_obs = _appended(self.final_obs, final_obs, gone)
+            self.final_links = _joined(self.final_links, final_links, gone)
+        self._place = _places(self.columns["apart"])
         self._forget(drop)
+
+    def next_obs(self, rows: Tensor) -> Tensor:
+        """What followed the rows (S,): (S, N, O)."""
+        ends, place, after = self._following(rows)
+        obs = self.columns["obs"][after]
+        return torch.where(ends[:, None, None], self.final_obs[place], obs)
+
+    def next_links(self, rows: Tensor) -> Links:
+        """The links of ``next_obs``."""
+        assert self.links is not None and self.final_links is not None, "no data yet"
+        if self.links.policy[0].dim() == 2:
+            return self.links
+        ends, place, after = self._following(rows)
+        there, final = at_steps(self.links, after), at_steps(self.final_links, place)
+        pairs = zip((*final.policy, *final.value), (*there.policy, *there.value), strict=True)
+        a, b, c, d = (torch.where(ends[:, None, None], *pair) for pair in pairs)
+        return Links((a, b), (c, d))
+
+    def _following(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Which rows (S,) are ``apart``, where what followed is if so, and in which row if not."""
+        apart = self.columns["apart"]
+        return apart[rows], self._place[rows], (rows + 1).clamp(max=len(apart) - 1)
 
     def rows(self, newest: int | None = None) -> Tensor:
         """Rows that count (an episode was under way), of the ``newest`` rollouts or of all."""
@@ -80,17 +117,24 @@ class Experience:
         return {
             "columns": self.columns,
             "links": _as_list(self.links),
-            "next_links": _as_list(self.next_links),
+            "final_obs": self.final_obs,
+            "final_links": _as_list(self.final_links),
             "rollouts": self.rollouts,
             "trained": self.trained,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved state."""
-        self.columns = {name: column.to(self.device) for name, column in state["columns"].items()}
-        self.links, self.next_links = (
-            _as_links(state[name], self.device) for name in ("links", "next_links")
-        )
+        if "final_obs" not in state and state["columns"]:
+            state = _of_before(state)
+        columns = state["columns"]
+        final_obs, final_links = state.get("final_obs", self.final_obs), state.get("final_links")
+        self.columns = {name: column.to(self.device) for name, column in columns.items()}
+        self.final_obs = final_obs.to(self.device)
+        self.links = _as_links(state["links"], self.device)
+        self.final_links = _as_links(final_links, self.device)
+        if columns:
+            self._place = _places(self.columns["apart"])
         self.rollouts = list(state["rollouts"])
         self.trained = state["trained"].clone()
 
@@ -130,12 +174,61 @@ def _flat(links: Links) -> Links:
     return Links((a, b), (c, d))
 
 
-def _joined(first: Links, second: Links) -> Links:
+def _joined(first: Links | None, second: Links, drop: int) -> Links:
+    """Links of both in a row, without the first ``drop``."""
+    assert first is not None
     if first.policy[0].dim() == 2:
         return second
     pairs = zip((*first.policy, *first.value), (*second.policy, *second.value), strict=True)
-    a, b, c, d = (torch.cat(pair) for pair in pairs)
+    a, b, c, d = (_appended(*pair, drop) for pair in pairs)
     return Links((a, b), (c, d))
+
+
+def _apart(obs: Tensor, next_obs: Tensor, links: Links, next_links: Links) -> Tensor:
+    """Where what followed is not what the next row has, (R,)."""
+    pairs = [(next_obs, obs)]
+    if links.policy[0].dim() > 2:
+        after, there = (*next_links.policy, *next_links.value), (*links.policy, *links.value)
+        pairs += zip(after, there, strict=True)
+    apart = torch.ones(len(obs), dtype=torch.bool, device=obs.device)
+    apart[:-1] = False
+    for following, own in pairs:
+        apart[:-1] |= (following[:-1] != own[1:]).flatten(1).any(1)
+    return apart
+
+
+def _places(apart: Tensor) -> Tensor:
+    """Of each row that is ``apart``, how many are before it."""
+    return (apart.cumsum(0) - 1).clamp(min=0)
+
+
+def _of_before(state: dict[str, Any]) -> dict[str, Any]:
+    """A state as it is now of one that has what followed every row."""
+    columns, cpu = dict(state["columns"]), torch.device("cpu")
+    links, next_links = (_as_links(state[name], cpu) for name in ("links", "next_links"))
+    assert links is not None and next_links is not None
+    next_obs = columns.pop("next_obs")
+    apart = _apart(columns["obs"], next_obs, links, next_links) | columns["last"]
+    return {
+        **state,
+        "columns": {**columns, "apart": apart},
+        "final_obs": next_obs[apart],
+        "final_links": _as_list(at_steps(next_links, apart)),
+    }
+
+
+def _appended(old: Tensor, new: Tensor, drop: int) -> Tensor:
+    """Both in a row, without the first ``drop``."""
+    if drop >= len(old):
+        return new[drop - len(old) :]
+    if drop != len(new):
+        return torch.cat([old[drop:], new])
+    # In place: a full replay of many vehicles has no room beside itself.
+    for row in range(0, len(old) - drop, drop):
+        end = min(row + drop, len(old) - drop)
+        old[row:end] = old[row + drop : end + drop]
+    old[-drop:] = new
+    return old
 
 
 def _as_list(links: Links | None) -> list[Tensor] | None:

@@ -23,7 +23,9 @@ class IA2C(ActorCritic):
         """One step of policies and critics on the whole rollout."""
         self._set_rates(progress)
         data = self._prepare(rollout)
-        step = {**self._policy_step(data), **self._value_step(data)}
+        step = {**self._policy_step(data), **self._value_step([data])}
+        self._policy_optim.check()
+        self._value_optim.check()
         return average({name: [value] for name, value in step.items()})
 
     def _policy_step(self, batch: Batch) -> dict[str, Tensor]:

@@ -255,7 +255,10 @@ class IC3Net(Policies, Saved):
         for optimiser in optimisers.values():
             optimiser.zero_grad()
         loss.sum().backward()  # type: ignore[no-untyped-call]
-        return average({name: [one.step(loss=loss.detach())] for name, one in optimisers.items()})
+        norms = {name: [one.step(loss=loss.detach())] for name, one in optimisers.items()}
+        for optimiser in optimisers.values():
+            optimiser.check()
+        return average(norms)
 
     def _parts(self) -> dict[str, Any]:
         return {

@@ -37,6 +37,11 @@ class Links:
         a, b, c, d = (torch.cat(column) for column in columns)
         return Links((a, b), (c, d))
 
+    def of(self, agents: slice) -> Links:
+        """Whom some of the agents hear."""
+        a, b, c, d = (x[..., agents, :] for x in (*self.policy, *self.value))
+        return Links((a, b), (c, d))
+
     def to(self, device: torch.device) -> Links:
         """The same on a device."""
         a, b, c, d = (x.to(device) for x in (*self.policy, *self.value))

@@ -154,8 +154,7 @@ def _rebuilt(card: PolicyCard, weights: Mapping[str, Any]) -> TrainedPolicies:
         widths,
     )
     trained = TrainedPolicies(algorithm, card.policies, card.width)
-    for name, part in trained.all.acting_parts.items():
-        part.load_state_dict(weights[name])
+    trained.all.take_weights(weights)
     return trained
 
 

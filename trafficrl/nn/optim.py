@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,24 @@ class StackedAdam:
         self.sets = min(len(parameter) for parameter in self.parameters)
         self.name = name
         self.agents = agents or self.sets
+        self.first = 0  # of the sets, among those of all agents
         self._steps = torch.zeros(self.sets, device=self.parameters[0].device)
+        # Of the steps since the last check: norms, losses and whose were not finite.
+        self._unchecked: list[tuple[Tensor, Tensor | None, Tensor]] = []
+
+    def part(self, parameters: Iterable[nn.Parameter], sets: slice) -> Self:
+        """The optimiser of some sets, whose ``parameters`` are: the moments are this one's.
+
+        Errors name agents by their place among all.
+        """
+        one = copy.copy(self)
+        one.parameters = list(parameters)
+        one._mean = [mean.view(self.sets, -1)[sets] for mean in self._mean]
+        one._square = [square.view(self.sets, -1)[sets] for square in self._square]
+        one._steps = self._steps[sets]
+        one.sets, one.first = len(one._steps), self.first + (sets.start or 0)
+        one._unchecked = []
+        return one
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -61,18 +79,16 @@ class StackedAdam:
     def step(self, active: Tensor | None = None, *, loss: Tensor | None = None) -> Tensor:
         """Update the agents of ``active`` (N,) bool (None: all); returns gradient norms (N,).
 
-        The norms are from before clipping, NaN for agents that were left out.
-        Raises ``NumericalError``, with nothing changed, where the gradient or the
-        ``loss`` (N,) of one that was not is NaN or infinite.
+        The norms are from before clipping, NaN for agents that were left out. An
+        agent whose gradient or ``loss`` (N,) is NaN or infinite is left as it is,
+        and the next ``check`` says so.
         """
         gradients = [_gradient(parameter).view(self.sets, -1) for parameter in self.parameters]
         norms: Tensor = torch.stack([g.norm(dim=1) for g in gradients]).norm(dim=0)
-        if active is None:
-            active = torch.ones_like(norms, dtype=torch.bool)
-        left_out = ~active
         sound = (norms if loss is None else norms + loss).isfinite()
-        if not (sound | left_out).all():
-            self._refuse(norms, loss, int((~sound & active).nonzero()[0, 0]))
+        left_out = torch.zeros_like(sound) if active is None else ~active
+        self._unchecked.append((norms, loss, ~(sound | left_out)))
+        active = sound & ~left_out
         scale = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
         chosen = active.float()
         self._steps += chosen
@@ -95,11 +111,21 @@ class StackedAdam:
             rows.sub_(rate[:, None] * mean / denominator)
         return norms.masked_fill(left_out, torch.nan)
 
-    def _refuse(self, norms: Tensor, loss: Tensor | None, first: int) -> None:
+    def check(self) -> None:
+        """``NumericalError`` if a gradient or a loss was not finite since the last check.
+
+        To ask after each step would have a GPU wait for the question.
+        """
+        steps, self._unchecked = self._unchecked, []
+        if not steps or not torch.stack([wrong for *_, wrong in steps]).any():
+            return
+        norms, loss, wrong = next(step for step in steps if step[-1].any())
+        first = int(wrong.nonzero()[0, 0])
         what, value = "gradient", float(norms[first])
         if loss is not None and not loss[first].isfinite():
             what, value = "loss", float(loss[first])
-        whose = "all agents" if self.agents == 1 else f"cav_{first % self.agents}"
+        agent = (self.first + first) % self.agents
+        whose = "all agents" if self.agents == 1 else f"cav_{agent}"
         raise NumericalError(f"{whose}: the {what} of the {self.name} is {value}")
 
     def state_dict(self) -> dict[str, Any]:

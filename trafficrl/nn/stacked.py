@@ -96,10 +96,10 @@ def neighbour_states(values: Tensor, index: Tensor) -> Tensor:
     n_agents, features = values.shape[-2:]
     first = values.reshape(-1, n_agents, features).transpose(0, 1).contiguous()
     if index.dim() == 2:
-        return first[index]
+        return first[index.long()]
     assert index.shape[:-2] == values.shape[:-2], "one graph for each set of states"
     samples = torch.arange(first.shape[1], device=values.device)
-    return first[slots_first(index), samples]
+    return first[slots_first(index).long(), samples]
 
 
 def neighbourhood_values(values: Tensor, index: Tensor, mask: Tensor) -> Tensor:
@@ -130,3 +130,15 @@ def picked(module: Stacked, sets: Tensor) -> Stacked:
         if len(values) > 1:
             values.data = values.data[sets]
     return taken
+
+
+def part_of(module: Stacked, sets: slice) -> Stacked:
+    """``module`` for some of its sets, on the same weights: what changes here changes there.
+
+    Gradients are its own.
+    """
+    shared: dict[int, object] = {
+        id(p): nn.Parameter(p.data[sets], p.requires_grad) for p in module.parameters()
+    }
+    shared |= {id(b): b[sets] if len(b) > 1 else b for b in module.buffers()}
+    return copy.deepcopy(module, shared)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -58,17 +60,26 @@ class LinkTracker:
             value = padded_neighbourhoods(graphs, self.value_hops)
         if self.policy_width is not None:
             policy = policy.of_width(self.policy_width)
-        return Links(_tensors(policy), _tensors(value))
+        kind = small_integers(self.env.n_agents) if self.changes else np.int64
+        return Links(_tensors(policy, kind), _tensors(value, kind))
 
 
 def count_messages(links: Links, speaks: torch.Tensor) -> NDArray[np.float64]:
     """Messages (B,) of a step in which all hear those of their neighbours that speak (B, N)."""
     index, mask = (one.expand(len(speaks), *one.shape[-2:]) for one in links.policy)
     agents = index.shape[1]
-    heard = speaks[:, None].expand(-1, agents, -1).gather(2, index) * mask
+    heard = speaks[:, None].expand(-1, agents, -1).gather(2, index.long()) * mask
     # The first of a neighbourhood is the agent itself.
     return heard[..., 1:].sum((1, 2)).double().numpy()
 
 
-def _tensors(neighbourhood: Neighbourhood) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(neighbourhood.index), torch.from_numpy(neighbourhood.mask)
+def small_integers(agents: int) -> type[np.signedinteger[Any]]:
+    """What the numbers of so many agents fit: links that change are kept for every step."""
+    return np.int16 if agents <= np.iinfo(np.int16).max else np.int32
+
+
+def _tensors(
+    neighbourhood: Neighbourhood, kind: type[np.signedinteger[Any]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    index = neighbourhood.index.astype(kind, copy=False)
+    return torch.from_numpy(index), torch.from_numpy(neighbourhood.mask)

@@ -49,7 +49,7 @@ class Saver:
 
     def save(self, state: State) -> None:
         """Write ``latest.pt``; what was there before becomes ``previous.pt``."""
-        _refuse_nan(state)
+        _refuse_nan(state["learner"])
         started = time.perf_counter()
         self.run.sync_logs()
         save_checkpoint(self.run.latest, state, keep=self.run.previous)
@@ -58,8 +58,8 @@ class Saver:
         self.saved_at = state["sim_steps"]
 
     def save_best(self, state: State) -> None:
-        """Write ``best.pt``."""
-        _refuse_nan(state)
+        """Write ``best.pt``, which has the policies alone: nothing goes on from it."""
+        _refuse_nan(state["policies"])
         save_checkpoint(self.run.best, state)
 
     def newest(self) -> Found:
@@ -96,9 +96,9 @@ class Saver:
         return None
 
 
-def _refuse_nan(state: State) -> None:
+def _refuse_nan(learner: State) -> None:
     """``NumericalError`` rather than NaN over a good checkpoint; bounds may be infinite."""
-    name = first_nan(state["learner"])
+    name = first_nan(learner)
     if name is not None:
         raise NumericalError(f"{name} of the learner is nan")
 

@@ -15,6 +15,7 @@ from trafficrl.algorithms import Algorithm
 from trafficrl.algorithms.base import Policies
 from trafficrl.config import ScenarioConfig
 from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.memory import give_back_freed
 from trafficrl.simulation.sumo_warnings import Tally
 from trafficrl.training.collector import Collected, Collector, fresh_memory
 from trafficrl.training.episodes import EpisodeRecorder, EpisodeSummary
@@ -80,6 +81,7 @@ class Shard:
             learner = getattr(config.algorithms, settings.algorithm)
             self._widths = LinkTracker(self.env, learner.value_hops).widths()
             self.actor = self._make_actor(learner)
+            give_back_freed()  # the critics and moments that it came with
         except BaseException:
             self.env.close()
             raise
@@ -97,14 +99,14 @@ class Shard:
 
     def collect(self, weights: Weights, *, sim_steps: int, since: int, iteration: int) -> Haul:
         """As ``Collector.collect``, for update number ``iteration``."""
-        self._take(weights)
+        self.actor.take_weights(weights)
         self._warnings_of("training", iteration)
         collected = self.collector.collect(sim_steps, since=since)
         return Haul(collected, self.env.world.take_warnings(), self.collector.state_dict())
 
     def validate(self, weights: Weights, *, iteration: int) -> Validated:
         """Drive validation episodes with the deterministic policies, after an update."""
-        self._take(weights)
+        self.actor.take_weights(weights)
         before = self.collector.state_dict()
         self._warnings_of("validation", iteration)
         with self._every_collision_counts():
@@ -151,10 +153,6 @@ class Shard:
             self._widths,
         )
         return algorithm.actor(torch.arange(self.env.n_agents))
-
-    def _take(self, weights: Weights) -> None:
-        for name, part in self.actor.acting_parts.items():
-            part.load_state_dict(weights[name])
 
     def _warnings_of(self, phase: str, iteration: int) -> None:
         self.env.world.warnings_belong_to({"iteration": iteration, "phase": phase})

@@ -78,14 +78,21 @@ def load_trained(trained: ScenarioConfig, checkpoint: Path) -> TrainedPolicies:
         algorithm = fresh_algorithm(
             name, settings, trained.observation, trained.action, trained.n_agents, content["widths"]
         )
-        algorithm.load_state_dict(content["learner"])
-        if nan := first_nan(content["learner"]):
+        # Only the best policies, but for the best of older versions, stand alone.
+        alone = "policies" in content
+        learned = content["policies" if alone else "learner"]
+        if not alone:
+            algorithm.load_state_dict(learned)
+        count = 1 if settings.share_parameters else trained.n_agents
+        policies = TrainedPolicies(algorithm, count, content["widths"][0])
+        if alone:
+            policies.all.take_weights(learned)
+        if nan := first_nan(learned):
             raise ValueError(f"{nan} of the learner is nan")
-        width = content["widths"][0]
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{checkpoint}: does not fit its scenario ({reason})") from None
-    return TrainedPolicies(algorithm, 1 if settings.share_parameters else trained.n_agents, width)
+    return policies
 
 
 def fresh_algorithm(

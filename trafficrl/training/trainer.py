@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trafficrl import memory
 from trafficrl.algorithms import Streams
 from trafficrl.config import ScenarioConfig
 from trafficrl.config.scenario import RoutesStart
@@ -57,6 +58,7 @@ class Trainer:
             )
         self.warnings = WarningLog(run.warnings_file)
         torch.set_num_threads(settings.torch_threads)
+        memory.keep_freed()
         self.fleet = Fleet(config, workers)
         try:
             self.algorithm = make_algorithm(
@@ -157,6 +159,7 @@ class Trainer:
             collect_seconds = time.perf_counter() - started
             on_phase("update")
             losses = self.algorithm.update(collected.rollout, self._streams, self.sim_steps / total)
+            memory.give_back_freed()
             self.sim_steps += collected.sim_steps
             self.iteration += 1
             update_seconds = time.perf_counter() - started - collect_seconds
@@ -264,10 +267,11 @@ class Trainer:
         score = [-figures["collisions"], figures["return"]]
         if self._best is None or score > self._best:
             self._best = score
-            self.saver.save_best(self._state_dict())
+            self.saver.save_best({**self._counts(), "policies": self._weights()})
         return figures
 
-    def _state_dict(self) -> dict[str, Any]:
+    def _counts(self) -> dict[str, Any]:
+        """How far the training is, and what is needed to rebuild what it trains."""
         return {
             "algorithm": self.config.training.algorithm,
             "iteration": self.iteration,
@@ -275,6 +279,11 @@ class Trainer:
             "widths": self.fleet.widths,
             "validated_at": self._validated_at,
             "best": self._best,
+        }
+
+    def _state_dict(self) -> dict[str, Any]:
+        return {
+            **self._counts(),
             "learner": self.algorithm.state_dict(),
             "collectors": self.fleet.state_dict(),
             "streams": self._streams.get_state(),
