@@ -15,6 +15,24 @@ from .displays import Display, End, Start, display_options
 if TYPE_CHECKING:
     from trafficrl.training.progress import Progress
     from trafficrl.training.trainer import Trainer
+    from trafficrl.training.workers import Pool
+
+
+class Workers(click.ParamType[int | str]):
+    """A number of processes, or the address of a Ray cluster."""
+
+    name = "workers"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        from trafficrl import cluster
+
+        if value.isascii() and value.isdecimal():
+            return int(value)
+        if cluster.is_address(value):
+            return value
+        self.fail(f"{value!r} is no number of processes from 0 and not {cluster.HOW}.", param, ctx)
 
 
 @click.command()
@@ -25,12 +43,14 @@ if TYPE_CHECKING:
 @click.option("--device", help="cpu, cuda, cuda:1, ...  [default: cpu]")
 @click.option(
     "--workers",
-    type=click.IntRange(0),
-    default=1,
+    type=Workers(),
+    metavar="N|ray://ADDRESS",
+    default="1",
     show_default=True,
     envvar="TRAFFICRL_WORKERS",
     show_envvar=True,
-    help="Processes that collect at the same time; 0: this one",
+    help="Processes that collect at the same time, 0: this one; ray://auto, ray://HOST:PORT: "
+    "a Ray cluster, in which all training.simulations do",
 )
 @click.option(
     "--output",
@@ -55,7 +75,7 @@ def train(
     seed: int | None,
     total_steps: int | None,
     device: str | None,
-    workers: int,
+    workers: int | str,
     output: Path | None,
     overrides: tuple[str, ...],
     resume: Path | None,
@@ -81,13 +101,13 @@ def train(
 
     keys = {"algorithm": algorithm, "seed": seed, "total_steps": total_steps}
     flags = [f"training.{key}={value}" for key, value in keys.items() if value is not None]
-    with display:
+    with display, _pool(workers) as pool:
         new_writer = _tensorboard() if tensorboard else None
         if resume is not None:
-            trainer = _resumed(resume, device, workers)
+            trainer = _resumed(resume, device, pool)
         else:
             assert scenario is not None
-            trainer = _new(scenario, [*overrides, *flags], output, device, workers)
+            trainer = _new(scenario, [*overrides, *flags], output, device, pool)
         try:
             path = trainer.run.path
             display.started(Start(trainer.config, path, resumed_at=trainer.sim_steps))
@@ -108,8 +128,26 @@ def train(
         display.finished(End(trainer))
 
 
+@contextmanager
+def _pool(workers: int | str) -> Iterator[int | Pool]:
+    """Where the workers are to be."""
+    if isinstance(workers, int):
+        yield workers
+        return
+    from trafficrl import cluster
+
+    with cluster.connect(workers):
+        from trafficrl.training.ray_actors import Actors
+
+        yield Actors()
+
+
 def _new(
-    scenario: str, overrides: list[str], output: Path | None, device: str | None, workers: int
+    scenario: str,
+    overrides: list[str],
+    output: Path | None,
+    device: str | None,
+    workers: int | Pool,
 ) -> Trainer:
     """A training that begins, in a new run directory."""
     from trafficrl.config import load_scenario
@@ -126,7 +164,7 @@ def _new(
     return trainer
 
 
-def _resumed(path: Path, device: str | None, workers: int) -> Trainer:
+def _resumed(path: Path, device: str | None, workers: int | Pool) -> Trainer:
     """A training that goes on."""
     from trafficrl.training.run_directory import RunDirectory
     from trafficrl.training.trainer import Trainer

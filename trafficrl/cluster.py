@@ -35,9 +35,13 @@ def connect(address: str) -> Iterator[None]:
         raise TrafficRLError(f"{address}: Ray is not installed (pip install 'trafficrl[ray]')")
     # Before Ray's libraries load: one thinks aloud on stderr otherwise.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
+    import ray._private.worker
     from ray._private.services import get_ray_address_from_environment
 
+    # Prints the cluster's troubles to stdout, whatever log_to_driver says.
+    ray._private.worker.print_to_stdstream = lambda *data, **options: None
     handler = signal.getsignal(signal.SIGTERM)
     try:
         # Ray itself waits for minutes for a cluster of which only the address is left.

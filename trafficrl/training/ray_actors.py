@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import signal
 import sys
@@ -96,12 +97,14 @@ class Actors:
         """What is to be known where an actor did not start."""
         import ray
 
-        there, free = ray.cluster_resources(), ray.available_resources()
-        machines = sum(node["Alive"] for node in ray.nodes())
+        api: Any = ray  # which has no types for these
+
+        machines = [node for node in api.nodes() if node["Alive"]]
         self.full = (
-            f"no worker within {timeout:g} s (training.worker_timeout_s): the cluster has "
-            f"{there.get('CPU', 0):g} CPUs on {machines} machines, {free.get('CPU', 0):g} of them "
-            f"free, and training.simulations are {self.wanted}, of one CPU each"
+            f"no worker began within {timeout:g} s (training.worker_timeout_s): the cluster has "
+            f"{api.cluster_resources().get('CPU', 0):g} CPUs on {len(machines)} machines, "
+            f"{api.available_resources().get('CPU', 0):g} of them free, and "
+            f"training.simulations is {self.wanted}, of one CPU each"
         )
         return self.full
 
@@ -114,7 +117,7 @@ class Actor:
 
         self._pool, self._index = pool, index
         # Each is a process of its own, and one that waits for a CPU holds up nobody.
-        kind = ray.remote(
+        kind: Any = ray.remote(
             num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         )(ShardActor)
         self.handle: Any = kind.remote(scenario, index)
@@ -187,5 +190,7 @@ class Actor:
             raise WorkerLost(self._ended(error)) from None
 
     def _ended(self, error: Exception) -> str:
-        print("XXX", repr(str(error)))
-        return f"on {self.host} ended" if self.host else "ended before it began"
+        """What happened to it, in Ray's words where they are short."""
+        why = re.search(r"because (.+?)(?:\.\s|\.?$)", str(error), re.M)
+        where = f"on {self.host} " if self.host else ""
+        return f"{where}was lost ({why[1] if why else 'it cannot be reached'})"
