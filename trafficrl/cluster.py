@@ -56,6 +56,7 @@ def connect(address: str) -> Iterator[None]:
                 log_to_driver=False,
             )
     except Exception as error:
+        ray.shutdown()  # of what has begun: the next attempt would fail by it
         raise TrafficRLError(f"{address}: {_reason(error)}; give {HOW}") from None
     finally:
         if signal.getsignal(signal.SIGTERM) is not handler:  # Ray has one of its own

@@ -17,7 +17,7 @@ import pytest
 
 from trafficrl import cluster
 from trafficrl.config import load_scenario
-from trafficrl.errors import SimulationError, TrafficRLError
+from trafficrl.errors import TrafficRLError
 from trafficrl.training import ray_actors
 from trafficrl.training.progress import Progress
 from trafficrl.training.ray_actors import Actor, Actors
@@ -133,3 +133,177 @@ def test_actors_collect_what_processes_would_though_one_is_killed(
     assert "its worker process has died" in loss
     assert set(Path(tempfile.gettempdir()).glob(f"{ray_actors.FOLDERS}*")) == before
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["dmpo", "ic3net", "in_range"])
+def test_other_algorithms_and_graphs_come_to_the_same(
+    tmp_path: Path, pool: Actors, task: str
+) -> None:
+    train(tmp_path / "here", 2, task=task)
+    train(tmp_path / "there", pool, task=task)
+    assert_same_end(tmp_path / "here", tmp_path / "there")
+
+
+@pytest.mark.slow
+def test_from_elsewhere_it_is_the_same(tmp_path: Path, machines: Any, finished: Path) -> None:
+    """By a Ray Client server; an actor is lost on the way."""
+    import ray
+
+    def kill(trainer: Trainer, progress: Progress) -> None:
+        if progress.iteration == 1:
+            ray.kill(actor_of(trainer.fleet.members[0]).handle)
+
+    with cluster.connect(machines.client):
+        trainer = train(tmp_path / "run", Actors(), act=kill)
+    assert_same_end(finished, tmp_path / "run")
+    assert trainer.fleet.lost == 1
+
+
+@pytest.mark.slow
+def test_an_actor_that_is_lost_again_gives_up_its_episodes(
+    tmp_path: Path, pool: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    replaced: list[bool] = []
+    replace = RemoteShard._replace
+
+    def replace_and_kill(shard: RemoteShard, *, give_up: bool) -> None:
+        replace(shard, give_up=give_up)
+        replaced.append(give_up)
+        if len(replaced) < 3:
+            ray.kill(actor_of(shard).handle)
+
+    def kill(trainer: Trainer, progress: Progress) -> None:
+        if progress.iteration == 2:
+            ray.kill(actor_of(trainer.fleet.members[0]).handle)
+
+    monkeypatch.setattr(RemoteShard, "_replace", replace_and_kill)
+    trainer = train(tmp_path / "run", pool, act=kill)
+    assert replaced == [False, True, True]
+    assert trainer.sim_steps == 480
+    assert (trainer.fleet.lost, trainer.fleet.given_up) == (3, 2)
+
+
+@pytest.mark.slow
+def test_a_hung_actor_is_replaced(tmp_path: Path, pool: Actors) -> None:
+    def stop(trainer: Trainer, progress: Progress) -> None:
+        if progress.iteration == 1:
+            os.kill(whereabouts(trainer)[0][1], signal.SIGSTOP)
+
+    timeout = "training.worker_timeout_s=25"  # long enough for an actor to start
+    trainer = train(tmp_path / "hung", pool, timeout, act=stop)
+    train(tmp_path / "whole", 2, timeout)
+    assert_same_end(tmp_path / "whole", tmp_path / "hung")
+    assert trainer.fleet.lost == 1
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_lost_costs_nothing_where_there_is_another(
+    tmp_path: Path, machines: Any, pool: Actors, finished: Path
+) -> None:
+    told: list[str] = []
+
+    def remove(trainer: Trainer, progress: Progress) -> None:
+        told.extend(progress.workers_lost)
+        if progress.iteration == 1:
+            gone, machines.other = machines.other, machines.add_node(**MACHINE)
+            machines.remove_node(gone, allow_graceful=False)
+
+    trainer = train(tmp_path / "run", pool, act=remove)
+    assert_same_end(finished, tmp_path / "run")
+    assert (trainer.fleet.lost, trainer.fleet.given_up) == (1, 0)
+    assert len(told) == 1
+
+
+@pytest.mark.slow
+def test_without_enough_cpus_one_line_says_so(tmp_path: Path, pool: Actors) -> None:
+    lacking = ["training.simulations=4", "training.worker_timeout_s=20"]
+    with pytest.raises(TrafficRLError) as raised:
+        train(tmp_path / "run", pool, *lacking)
+    assert str(raised.value) == (
+        "simulation 2: no worker began within 20 s (training.worker_timeout_s): the cluster has "
+        "2 CPUs on 2 machines, 0 of them free, and training.simulations is 4, of one CPU each"
+    )
+
+
+@pytest.mark.slow
+def test_machines_with_other_versions_are_refused(
+    tmp_path: Path, pool: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = ray_actors._versions() | {"torch": "1.0.0"}
+    monkeypatch.setattr(ray_actors, "_versions", lambda: here)
+    with pytest.raises(TrafficRLError, match=r"worker on .* has torch 2\S* \(here 1\.0\.0\)"):
+        train(tmp_path / "run", pool)
+
+
+@pytest.mark.slow
+def test_a_machine_without_the_package_is_named_in_one_line(
+    tmp_path: Path, pool: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_actors.ShardActor, "__module__", "package_that_is_not_there")
+    monkeypatch.setitem(sys.modules, "package_that_is_not_there", ray_actors)
+    with pytest.raises(TrafficRLError, match="a machine of the cluster cannot run a worker") as e:
+        train(tmp_path / "run", pool)
+    assert "package_that_is_not_there" in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.slow
+def test_errors_of_an_actor_are_those_of_the_simulation(tmp_path: Path, pool: Actors) -> None:
+    overrides = ["network.length_m=60", "vehicles.0.count=11", "start.jitter_m=0"]
+    messages = []
+    for name, workers in (("here", 2), ("there", pool)):
+        with pytest.raises(TrafficRLError) as raised:
+            train(tmp_path / name, workers, *overrides)
+        messages.append((type(raised.value), str(raised.value)))
+    assert messages[0] == messages[1]
+
+
+@pytest.mark.slow
+def test_the_command_line_stops_in_a_cluster_and_goes_on_without(
+    tmp_path: Path, machines: Any
+) -> None:
+    """SIGTERM saves, and what is printed is what --quiet promises."""
+    scenario, small = TASKS["ring"]
+    settings = [*small, "training.simulations=2", "training.total_steps=4000"]
+    options = [word for one in settings for word in ("--set", one)]
+    command = [sys.executable, "-m", "trafficrl", "train"]
+    runs = [tmp_path / "stopped", tmp_path / "whole"]
+    begin = [*command, scenario, *options, "--quiet", "--workers", "ray://auto"]
+    with subprocess.Popen(
+        [*begin, "--output", runs[0]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as training:
+        deadline = time.monotonic() + 100.0
+        while not (runs[0] / "latest.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        training.send_signal(signal.SIGTERM)
+        out, err = training.communicate(timeout=100)
+    assert training.returncode == 0, err
+    assert out == f"{runs[0]}\n"
+    assert err == "\nstopping after this update (once more: at once)\n"
+    for rest in (
+        ["--resume", runs[0], "--workers", "2"],
+        [scenario, *options, "--output", runs[1], "--workers", "1"],
+    ):
+        subprocess.run([*command, *rest, "--quiet"], check=True, timeout=200)
+    assert_same_end(*runs)
+
+
+def test_folders_of_killed_actors_are_removed_by_the_next_and_others_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        "from trafficrl.training.ray_actors import own_folder\n"
+        "folder, lock = own_folder()\n"
+        "(folder / 'net.xml').touch()\n"
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    [left] = tmp_path.iterdir()
+    first, _held = ray_actors.own_folder()
+    second, _also = ray_actors.own_folder()
+    assert not left.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([first, second])
