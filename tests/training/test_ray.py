@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from trafficrl import cluster
 from trafficrl.config import load_scenario
 from trafficrl.errors import TrafficRLError
 from trafficrl.training import ray_actors
+from trafficrl.training.fleet import Fleet
 from trafficrl.training.progress import Progress
 from trafficrl.training.ray_actors import Actor, Actors
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Trainer
-from trafficrl.training.workers import Pool, RemoteShard
+from trafficrl.training.workers import Call, Pool, RemoteShard
 
 from .runs import TASKS, assert_same_end
 
@@ -37,17 +39,23 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def wait_until_open(port: int) -> None:
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return
+        time.sleep(0.2)
+
+
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Any]:
-    """A cluster of two machines, one CPU each; ``client`` is its address from elsewhere."""
+    """A cluster of two machines, one CPU each."""
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_worker_niceness", "0")  # or other tests keep its workers from starting
-        port = free_port()
         made = Cluster()
-        made.add_node(**MACHINE, include_dashboard=False, ray_client_server_port=port)
-        made.client = f"ray://127.0.0.1:{port}"
+        made.add_node(**MACHINE, include_dashboard=False)
         made.other = made.add_node(**MACHINE)
         patch.setenv("RAY_ADDRESS", made.address)
         yield made
@@ -146,16 +154,33 @@ def test_other_algorithms_and_graphs_come_to_the_same(
 
 
 @pytest.mark.slow
-def test_from_elsewhere_it_is_the_same(tmp_path: Path, machines: Any, finished: Path) -> None:
-    """By a Ray Client server; an actor is lost on the way."""
+def test_from_elsewhere_it_is_the_same(tmp_path: Path, finished: Path) -> None:
+    """By the Ray Client server of a cluster that `ray start` made; an actor is lost on the way."""
     import ray
 
     def kill(trainer: Trainer, progress: Progress) -> None:
         if progress.iteration == 1:
             ray.kill(actor_of(trainer.fleet.members[0]).handle)
 
-    with cluster.connect(machines.client):
-        trainer = train(tmp_path / "run", Actors(), act=kill)
+    port = free_port()
+    options = {
+        "--port": free_port(),
+        "--ray-client-server-port": port,
+        "--temp-dir": tmp_path / "ray",
+        "--num-cpus": 2,
+        "--object-store-memory": 80_000_000,
+        "--include-dashboard": "false",
+    }
+    words = [str(word) for pair in options.items() for word in pair]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *words]
+    environment = os.environ | {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as head:
+        try:
+            wait_until_open(port)
+            with cluster.connect(f"ray://127.0.0.1:{port}"):
+                trainer = train(tmp_path / "run", Actors(), act=kill)
+        finally:
+            head.terminate()
     assert_same_end(finished, tmp_path / "run")
     assert trainer.fleet.lost == 1
 
@@ -250,14 +275,18 @@ def test_a_machine_without_the_package_is_named_in_one_line(
 
 
 @pytest.mark.slow
-def test_errors_of_an_actor_are_those_of_the_simulation(tmp_path: Path, pool: Actors) -> None:
-    overrides = ["network.length_m=60", "vehicles.0.count=11", "start.jitter_m=0"]
-    messages = []
-    for name, workers in (("here", 2), ("there", pool)):
-        with pytest.raises(TrafficRLError) as raised:
-            train(tmp_path / name, workers, *overrides)
-        messages.append((type(raised.value), str(raised.value)))
-    assert messages[0] == messages[1]
+def test_errors_of_a_shard_come_back_with_where_they_were(pool: Actors) -> None:
+    scenario, small = TASKS["ring"]
+    fleet = Fleet(load_scenario(scenario, small), pool)
+    try:
+        [member] = fleet.members
+        member.start(Call("collect", {"weights": {}}))
+        with pytest.raises(TypeError) as raised:
+            member.result()
+        assert "Traceback" in raised.value.__notes__[0]
+        assert fleet.lost == 0
+    finally:
+        fleet.close()
 
 
 @pytest.mark.slow
