@@ -111,8 +111,11 @@ def update_s(config: ScenarioConfig, widths: tuple[int, int], collected: Collect
     """CPU seconds of the first update with a rollout."""
     name, seed = config.training.algorithm, config.training.seed
     algorithm = make_algorithm(name, config, widths, seed=seed)
-    purposes = ("minibatches", "actions", "model")
-    streams = Streams(**{purpose: torch_stream(purpose, seed) for purpose in purposes})
+    streams = Streams(
+        minibatches=torch_stream("minibatches", seed),
+        actions=torch_stream("actions", seed),
+        model=torch_stream("model", seed),
+    )
     begun = time.process_time()
     algorithm.update(collected.rollout, streams, 0.0)
     return time.process_time() - begun

@@ -13,9 +13,10 @@ import click
 from .displays import Display, End, Start, display_options
 
 if TYPE_CHECKING:
+    from trafficrl.config import ScenarioConfig
     from trafficrl.training.progress import Progress
+    from trafficrl.training.ray_actors import Actors
     from trafficrl.training.trainer import Trainer
-    from trafficrl.training.workers import Pool
 
 
 class Workers(click.ParamType[int | str]):
@@ -129,7 +130,7 @@ def train(
 
 
 @contextmanager
-def _pool(workers: int | str) -> Iterator[int | Pool]:
+def _pool(workers: int | str) -> Iterator[int | Actors]:
     """Where the workers are to be."""
     if isinstance(workers, int):
         yield workers
@@ -147,7 +148,7 @@ def _new(
     overrides: list[str],
     output: Path | None,
     device: str | None,
-    workers: int | Pool,
+    workers: int | Actors,
 ) -> Trainer:
     """A training that begins, in a new run directory."""
     from trafficrl.config import load_scenario
@@ -157,6 +158,7 @@ def _new(
     config = load_scenario(scenario, overrides)
     run = RunDirectory(output or default_path(Path("runs"), config))
     device = "cpu" if device is None else device
+    _warn_of_waiting(config, workers)
     # Before the directory is made: what cannot be trained should leave nothing behind.
     trainer = Trainer(config, run, device=device, workers=workers)
     with _closed_on_failure(trainer):
@@ -164,18 +166,27 @@ def _new(
     return trainer
 
 
-def _resumed(path: Path, device: str | None, workers: int | Pool) -> Trainer:
+def _resumed(path: Path, device: str | None, workers: int | Actors) -> Trainer:
     """A training that goes on."""
     from trafficrl.training.run_directory import RunDirectory
     from trafficrl.training.trainer import Trainer
 
     run = RunDirectory.open(path)
     device = str(run.info().get("device", "cpu")) if device is None else device
-    trainer = Trainer(run.scenario(), run, device=device, workers=workers)
+    config = run.scenario()
+    _warn_of_waiting(config, workers)
+    trainer = Trainer(config, run, device=device, workers=workers)
     with _closed_on_failure(trainer):
         for note in trainer.resume():
             click.echo(f"warning: {note}", err=True)
     return trainer
+
+
+def _warn_of_waiting(config: ScenarioConfig, workers: int | Actors) -> None:
+    """A cluster may be about to grow; it is waited for without a word otherwise."""
+    if not isinstance(workers, int) and (lack := workers.lack(config.training.simulations)):
+        seconds = config.training.worker_timeout_s
+        click.echo(f"warning: {lack}: waiting up to {seconds:g} s for them", err=True)
 
 
 @contextmanager

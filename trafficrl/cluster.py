@@ -57,7 +57,7 @@ def connect(address: str) -> Iterator[None]:
             )
     except Exception as error:
         ray.shutdown()  # of what has begun: the next attempt would fail by it
-        raise TrafficRLError(f"{address}: {_reason(error)}; give {HOW}") from None
+        raise TrafficRLError(f"{address}: {_reason(error)}") from None
     finally:
         if signal.getsignal(signal.SIGTERM) is not handler:  # Ray has one of its own
             signal.signal(signal.SIGTERM, handler)
@@ -83,10 +83,12 @@ def _host_and_port(text: str) -> tuple[str, int]:
 def _reason(error: Exception) -> str:
     """Why there is no connection, on one line."""
     said = " ".join(str(error).split())
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"cannot be reached ({error.strerror})"
-    if "ould not find any running Ray" in said:
-        return "no cluster runs on this machine"
     if "mismatch" in said or "differ" in said or "incompatible" in said:
-        return f"other versions than here: {said}"
-    return f"gives no connection: {said or type(error).__name__}"
+        return f"has other versions than this machine ({said})"
+    if isinstance(error, OSError) and error.errno is not None:
+        wrong = f"cannot be reached ({error.strerror})"
+    elif "ould not find any running Ray" in said:
+        wrong = "no cluster runs on this machine"
+    else:
+        wrong = f"gives no connection ({said or type(error).__name__})"
+    return f"{wrong}; give {HOW}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -162,11 +163,11 @@ def test_from_elsewhere_it_is_the_same(tmp_path: Path, finished: Path) -> None:
         if progress.iteration == 1:
             ray.kill(actor_of(trainer.fleet.members[0]).handle)
 
-    port = free_port()
+    port, short = free_port(), tempfile.mkdtemp(prefix="ray-")  # sockets have names of 107 bytes
     options = {
         "--port": free_port(),
         "--ray-client-server-port": port,
-        "--temp-dir": tmp_path / "ray",
+        "--temp-dir": short,
         "--num-cpus": 2,
         "--object-store-memory": 80_000_000,
         "--include-dashboard": "false",
@@ -181,6 +182,7 @@ def test_from_elsewhere_it_is_the_same(tmp_path: Path, finished: Path) -> None:
                 trainer = train(tmp_path / "run", Actors(), act=kill)
         finally:
             head.terminate()
+    shutil.rmtree(short, ignore_errors=True)
     assert_same_end(finished, tmp_path / "run")
     assert trainer.fleet.lost == 1
 
@@ -264,6 +266,21 @@ def test_machines_with_other_versions_are_refused(
 
 
 @pytest.mark.slow
+def test_a_cluster_with_another_ray_is_refused(
+    machines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "__version__", "1.0.0")
+    with (
+        pytest.raises(TrafficRLError, match=r"has other versions than this machine .*1\.0\.0") as e,
+        cluster.connect("ray://auto"),
+    ):
+        pass
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.slow
 def test_a_machine_without_the_package_is_named_in_one_line(
     tmp_path: Path, pool: Actors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,6 +334,28 @@ def test_the_command_line_stops_in_a_cluster_and_goes_on_without(
     ):
         subprocess.run([*command, *rest, "--quiet"], check=True, timeout=200)
     assert_same_end(*runs)
+
+
+@pytest.mark.slow
+def test_an_actor_does_not_outlive_its_learner(machines: Any) -> None:
+    code = (
+        "import os, signal\n"
+        "from trafficrl import cluster\n"
+        "from trafficrl.config import load_scenario\n"
+        "from trafficrl.training.fleet import Fleet\n"
+        "from trafficrl.training.ray_actors import Actors\n"
+        "with cluster.connect('ray://auto'):\n"
+        "    fleet = Fleet(load_scenario('ring'), Actors())\n"
+        "    from ray._private import state\n"
+        "    handle = fleet.members[0].worker.handle\n"
+        "    print(state.actors(handle._actor_id.hex())['Pid'], flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    worker, deadline = int(done.stdout), time.monotonic() + 60.0
+    while os.path.exists(f"/proc/{worker}") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not os.path.exists(f"/proc/{worker}")
 
 
 def test_folders_of_killed_actors_are_removed_by_the_next_and_others_are_kept(

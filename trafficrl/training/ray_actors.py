@@ -93,20 +93,34 @@ class Actors:
             self._shared = request, ray.put(request)
         return self._shared[1]
 
+    def lack(self, simulations: int) -> str | None:
+        """What the cluster has too little of to begin, now."""
+        free = self._cpus()[1]
+        return self._room(simulations) if free < simulations else None
+
     def no_place(self, timeout: float) -> str:
         """What is to be known where an actor did not start."""
+        self.full = (
+            f"no worker began within {timeout:g} s (training.worker_timeout_s): "
+            f"{self._room(self.wanted)}"
+        )
+        return self.full
+
+    def _room(self, simulations: int) -> str:
+        there, free, machines = self._cpus()
+        return (
+            f"the cluster has {there:g} CPUs on {machines} machines, {free:g} of them free, and "
+            f"training.simulations is {simulations}, of one CPU each"
+        )
+
+    def _cpus(self) -> tuple[float, float, int]:
+        """In the cluster, and free; and how many machines have them."""
         import ray
 
         api: Any = ray  # which has no types for these
-
-        machines = [node for node in api.nodes() if node["Alive"]]
-        self.full = (
-            f"no worker began within {timeout:g} s (training.worker_timeout_s): the cluster has "
-            f"{api.cluster_resources().get('CPU', 0):g} CPUs on {len(machines)} machines, "
-            f"{api.available_resources().get('CPU', 0):g} of them free, and "
-            f"training.simulations is {self.wanted}, of one CPU each"
-        )
-        return self.full
+        machines = sum(node["Alive"] for node in api.nodes())
+        there, free = api.cluster_resources(), api.available_resources()
+        return there.get("CPU", 0.0), free.get("CPU", 0.0), machines
 
 
 class Actor:
@@ -116,7 +130,7 @@ class Actor:
         import ray
 
         self._pool, self._index = pool, index
-        # Each is a process of its own, and one that waits for a CPU holds up nobody.
+        # Spread: what Ray takes for CPUs may be threads that share a core.
         kind: Any = ray.remote(
             num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         )(ShardActor)
