@@ -185,7 +185,8 @@ def two_nodes() -> Iterator[None]:
 def main(output: Path, repeats: int, cases: tuple[str, ...]) -> None:
     """Measure, and write OUTPUT."""
     torch.set_num_threads(1)
-    figures: dict[str, Any] = {"machine": provenance(), "repeats": repeats, "cases": {}}
+    machine = {key: value for key, value in provenance().items() if key != "command"}
+    figures: dict[str, Any] = {"machine": machine, "repeats": repeats, "cases": {}}
     with two_nodes():
         for case in cases or CASES:
             figures["cases"][case] = measured(case, repeats)
