@@ -13,8 +13,27 @@ import click
 from .displays import Display, End, Start, display_options
 
 if TYPE_CHECKING:
+    from trafficrl.config import ScenarioConfig
     from trafficrl.training.progress import Progress
+    from trafficrl.training.ray_actors import Actors
     from trafficrl.training.trainer import Trainer
+
+
+class Workers(click.ParamType[int | str]):
+    """A number of processes, or the address of a Ray cluster."""
+
+    name = "workers"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        from trafficrl import cluster
+
+        if value.isascii() and value.isdecimal():
+            return int(value)
+        if cluster.is_address(value):
+            return value
+        self.fail(f"{value!r} is no number of processes from 0 and not {cluster.HOW}.", param, ctx)
 
 
 @click.command()
@@ -25,12 +44,14 @@ if TYPE_CHECKING:
 @click.option("--device", help="cpu, cuda, cuda:1, ...  [default: cpu]")
 @click.option(
     "--workers",
-    type=click.IntRange(0),
-    default=1,
+    type=Workers(),
+    metavar="N|ray://ADDRESS",
+    default="1",
     show_default=True,
     envvar="TRAFFICRL_WORKERS",
     show_envvar=True,
-    help="Processes that collect at the same time; 0: this one",
+    help="Processes that collect at the same time, 0: this one; ray://auto, ray://HOST:PORT: "
+    "a Ray cluster, in which all training.simulations do",
 )
 @click.option(
     "--output",
@@ -55,7 +76,7 @@ def train(
     seed: int | None,
     total_steps: int | None,
     device: str | None,
-    workers: int,
+    workers: int | str,
     output: Path | None,
     overrides: tuple[str, ...],
     resume: Path | None,
@@ -81,13 +102,13 @@ def train(
 
     keys = {"algorithm": algorithm, "seed": seed, "total_steps": total_steps}
     flags = [f"training.{key}={value}" for key, value in keys.items() if value is not None]
-    with display:
+    with display, _pool(workers) as pool:
         new_writer = _tensorboard() if tensorboard else None
         if resume is not None:
-            trainer = _resumed(resume, device, workers)
+            trainer = _resumed(resume, device, pool)
         else:
             assert scenario is not None
-            trainer = _new(scenario, [*overrides, *flags], output, device, workers)
+            trainer = _new(scenario, [*overrides, *flags], output, device, pool)
         try:
             path = trainer.run.path
             display.started(Start(trainer.config, path, resumed_at=trainer.sim_steps))
@@ -108,8 +129,26 @@ def train(
         display.finished(End(trainer))
 
 
+@contextmanager
+def _pool(workers: int | str) -> Iterator[int | Actors]:
+    """Where the workers are to be."""
+    if isinstance(workers, int):
+        yield workers
+        return
+    from trafficrl import cluster
+
+    with cluster.connect(workers):
+        from trafficrl.training.ray_actors import Actors
+
+        yield Actors()
+
+
 def _new(
-    scenario: str, overrides: list[str], output: Path | None, device: str | None, workers: int
+    scenario: str,
+    overrides: list[str],
+    output: Path | None,
+    device: str | None,
+    workers: int | Actors,
 ) -> Trainer:
     """A training that begins, in a new run directory."""
     from trafficrl.config import load_scenario
@@ -119,6 +158,7 @@ def _new(
     config = load_scenario(scenario, overrides)
     run = RunDirectory(output or default_path(Path("runs"), config))
     device = "cpu" if device is None else device
+    _warn_of_waiting(config, workers)
     # Before the directory is made: what cannot be trained should leave nothing behind.
     trainer = Trainer(config, run, device=device, workers=workers)
     with _closed_on_failure(trainer):
@@ -126,18 +166,27 @@ def _new(
     return trainer
 
 
-def _resumed(path: Path, device: str | None, workers: int) -> Trainer:
+def _resumed(path: Path, device: str | None, workers: int | Actors) -> Trainer:
     """A training that goes on."""
     from trafficrl.training.run_directory import RunDirectory
     from trafficrl.training.trainer import Trainer
 
     run = RunDirectory.open(path)
     device = str(run.info().get("device", "cpu")) if device is None else device
-    trainer = Trainer(run.scenario(), run, device=device, workers=workers)
+    config = run.scenario()
+    _warn_of_waiting(config, workers)
+    trainer = Trainer(config, run, device=device, workers=workers)
     with _closed_on_failure(trainer):
         for note in trainer.resume():
             click.echo(f"warning: {note}", err=True)
     return trainer
+
+
+def _warn_of_waiting(config: ScenarioConfig, workers: int | Actors) -> None:
+    """A cluster may be about to grow; it is waited for without a word otherwise."""
+    if not isinstance(workers, int) and (lack := workers.lack(config.training.simulations)):
+        seconds = config.training.worker_timeout_s
+        click.echo(f"warning: {lack}: waiting up to {seconds:g} s for them", err=True)
 
 
 @contextmanager

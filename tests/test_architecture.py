@@ -224,6 +224,7 @@ def test_the_command_line_starts_without_heavy_libraries(module: str) -> None:
         "networkx",
         "gymnasium",
         "rich",
+        "ray",
     ]
     script = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(

@@ -132,6 +132,8 @@ def test_a_shown_command_runs(command: str, workplace: Path) -> None:
     arguments = shlex.split(command)[1:]
     if "--resume" in arguments:
         pytest.skip("an interrupted run is needed; tests/training resumes one")
+    if "ray://auto" in arguments:
+        pytest.skip("a cluster is needed; tests/training/test_ray.py has one")
     if arguments[0] == "render" and shutil.which("Xvfb") is None:
         pytest.skip("Xvfb is not installed (apt-get install xvfb)")
     if arguments[0] == "train" and "--output" in arguments:

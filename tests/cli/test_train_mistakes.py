@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -168,3 +169,27 @@ def test_tensorboard_files_need_tensorboard(
     error = refused("train", "ring", *brief(small), "--tensorboard", "--output", run)
     assert "pip install 'trafficrl[tb]'" in error
     assert not run.exists()
+
+
+def test_a_cluster_that_is_not_there_is_one_line(
+    tmp_path: Path, small: list[str], refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    begin = ["train", "ring", *brief(small), "--output", run, "--workers"]
+    with socket.socket() as nobody:  # has the port, and does not listen
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        for address in (f"ray://127.0.0.1:{port}", "ray://auto"):
+            error = refused(*begin, address)
+            assert error.startswith(f"{address}: cannot be reached (Connection refused)")
+            assert "ray://auto on a machine of the cluster" in error
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "pip install 'trafficrl[ray]'" in refused(*begin, "ray://auto")
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("workers", ["-1", "1.5", "two", "ray://", "ray://here", "http://a:1"])
+def test_workers_are_a_number_or_a_cluster(refused, workers: str) -> None:
+    error = refused("train", "ring", f"--workers={workers}", code=2)
+    assert repr(workers) in error and "ray://auto" in error

@@ -10,8 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,13 +19,15 @@ import torch
 
 from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.errors import SimulationError, TrafficRLError
+from trafficrl.training.channel import unpack
 from trafficrl.training.fleet import Fleet
+from trafficrl.training.processes import Process
 from trafficrl.training.progress import Progress
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.setup import make_algorithm
 from trafficrl.training.shard import Shard, State, Weights, acting_weights
 from trafficrl.training.trainer import Trainer
-from trafficrl.training.workers import RemoteShard, _Worker
+from trafficrl.training.workers import Call, RemoteShard
 
 from .runs import TASKS, assert_same, assert_same_end
 
@@ -58,12 +60,20 @@ def fresh_weights(config: ScenarioConfig) -> Weights:
     return acting_weights(algorithm, config.n_agents)
 
 
+def process_of(shard: RemoteShard) -> BaseProcess:
+    assert isinstance(shard.worker, Process)
+    return shard.worker.process
+
+
+def kill_worker(shard: RemoteShard) -> None:
+    os.kill(process_of(shard).pid or 0, signal.SIGKILL)
+    process_of(shard).join()
+
+
 def pid(trainer: Trainer, index: int = 0) -> int:
     member = trainer.fleet.members[index]
     assert isinstance(member, RemoteShard)
-    found = member._worker.process.pid
-    assert found is not None
-    return found
+    return process_of(member).pid or 0
 
 
 @pytest.mark.parametrize("task", ["ring", "dmpo", "ic3net", "in_range"])
@@ -140,8 +150,7 @@ def test_a_worker_that_dies_again_gives_up_its_episode(
         replace(shard, give_up=give_up)
         replaced.append(give_up)
         if len(replaced) < 3:
-            os.kill(shard._worker.process.pid or 0, signal.SIGKILL)
-            shard._worker.process.join()
+            kill_worker(shard)
 
     def kill(trainer: Trainer, progress: Progress) -> None:
         if progress.iteration == 2:
@@ -165,8 +174,7 @@ def test_workers_that_always_die_end_the_training_in_one_line(
 
     def replace_and_kill(shard: RemoteShard, *, give_up: bool) -> None:
         replace(shard, give_up=give_up)
-        os.kill(shard._worker.process.pid or 0, signal.SIGKILL)
-        shard._worker.process.join()
+        kill_worker(shard)
 
     def kill(trainer: Trainer, progress: Progress) -> None:
         os.kill(pid(trainer), signal.SIGKILL)
@@ -227,8 +235,7 @@ def test_what_would_be_saved_is_what_the_worker_goes_on_from(
         replace(shard, give_up=give_up)
         if not killed[0]:
             killed[0] = True
-            os.kill(shard._worker.process.pid or 0, signal.SIGKILL)
-            shard._worker.process.join()
+            kill_worker(shard)
 
     fleet = Fleet(config, workers=1)
     try:
@@ -236,12 +243,11 @@ def test_what_would_be_saved_is_what_the_worker_goes_on_from(
         [member] = fleet.members
         assert isinstance(member, RemoteShard)
         monkeypatch.setattr(RemoteShard, "_replace", replace_and_kill)
-        os.kill(member._worker.process.pid or 0, signal.SIGKILL)
-        member._worker.process.join()
+        kill_worker(member)
         fleet.validate(fresh_weights(config), iteration=1)
         assert fleet.given_up == 1
         [saved] = fleet.state_dict()
-        member.start("open")
+        member.start(Call("open"))
         assert_same(saved, member.result().state)
         assert saved["actions"] is None
     finally:
@@ -251,15 +257,19 @@ def test_what_would_be_saved_is_what_the_worker_goes_on_from(
 def test_a_state_that_takes_workers_down_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here every worker that is to drive the episode again is killed as it is asked."""
     config, state = state_within_an_episode()
-    ask = _Worker.ask
+    ask = Process.ask
 
-    def ask_and_kill(worker: _Worker, method: str, arguments: dict[str, Any]) -> None:
-        ask(worker, method, arguments)
-        if method == "load_state_dict" and arguments["state"]["actions"] is not None:
+    def ask_and_kill(worker: Process, request: bytes) -> None:
+        ask(worker, request)
+        call = unpack(request)
+        if (
+            call["method"] == "load_state_dict"
+            and call["arguments"]["state"]["actions"] is not None
+        ):
             os.kill(worker.process.pid or 0, signal.SIGKILL)
             worker.process.join()
 
-    monkeypatch.setattr(_Worker, "ask", ask_and_kill)
+    monkeypatch.setattr(Process, "ask", ask_and_kill)
     fleet = Fleet(config, workers=1)
     try:
         fleet.load_state_dict([state])
@@ -309,7 +319,7 @@ def test_what_nobody_thought_of_in_a_worker_says_where_it_was() -> None:
     fleet = Fleet(config, workers=1)
     try:
         [member] = fleet.members
-        member.start("collect", weights={})
+        member.start(Call("collect", {"weights": {}}))
         with pytest.raises(TypeError) as raised:
             member.result()
         assert "Traceback" in raised.value.__notes__[0]
@@ -324,7 +334,7 @@ def test_a_worker_does_not_outlive_its_parent(tmp_path: Path) -> None:
         "from trafficrl.training.fleet import Fleet\n"
         "if __name__ == '__main__':\n"
         "    fleet = Fleet(load_scenario('ring'), workers=1)\n"
-        "    print(fleet.members[0]._worker.process.pid, flush=True)\n"
+        "    print(fleet.members[0].worker.process.pid, flush=True)\n"
         "    sys.stdin.read()\n"
     )
     file = tmp_path / "parent.py"

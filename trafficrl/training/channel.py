@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import fields, is_dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
@@ -28,16 +27,15 @@ KINDS = {
 }
 
 
-def send(connection: Connection, message: Any) -> None:
-    """Send anything made of tensors, plain containers and the dataclasses of ``KINDS``."""
+def pack(message: Any) -> bytes:
+    """Anything made of tensors, plain containers and the dataclasses of ``KINDS``, as bytes."""
     stream = io.BytesIO()
     torch.save(_plain(message), stream)
-    connection.send_bytes(stream.getbuffer())
+    return stream.getvalue()
 
 
-def receive(connection: Connection) -> Any:
-    """The next message; ``EOFError`` where the other end is gone."""
-    data = connection.recv_bytes()
+def unpack(data: bytes) -> Any:
+    """The message again."""
     return _rebuilt(torch.load(io.BytesIO(data), weights_only=True))
 
 

@@ -10,14 +10,15 @@ from trafficrl.errors import TrafficRLError
 from trafficrl.simulation.sumo_warnings import Tally
 from trafficrl.training.collector import Collected
 from trafficrl.training.episodes import EpisodeSummary
+from trafficrl.training.processes import Processes
 from trafficrl.training.shard import Opening, Shard, State, Weights
-from trafficrl.training.workers import RemoteShard
+from trafficrl.training.workers import Call, Pool, RemoteShard
 
 
 class Member(Protocol):
     """A shard, wherever it is; a call begins with ``start`` and ends with ``result``."""
 
-    def start(self, method: str, **arguments: Any) -> None: ...
+    def start(self, call: Call) -> None: ...
     def result(self) -> Any: ...
     @property
     def state(self) -> State | None: ...
@@ -39,9 +40,9 @@ class LocalShard:
         """How to go on after the last call."""
         return self.shard.collector.state_dict()
 
-    def start(self, method: str, **arguments: Any) -> None:
+    def start(self, call: Call) -> None:
         """Call it."""
-        self._result = getattr(self.shard, method)(**arguments)
+        self._result = getattr(self.shard, call.method)(**call.arguments)
 
     def result(self) -> Any:
         """What that came to."""
@@ -51,13 +52,14 @@ class LocalShard:
 class Fleet:
     """``training.simulations`` shards.
 
-    ``workers`` of them collect at the same time, each in a process of its own;
-    with 0 the only one is in this process. What is collected is the same.
+    ``workers`` of them collect at the same time, each in a process of its own, or in a worker
+    of another pool; with 0 the only one is in this process. What is collected is the same.
     """
 
-    def __init__(self, config: ScenarioConfig, workers: int = 0) -> None:
+    def __init__(self, config: ScenarioConfig, workers: int | Pool = 0) -> None:
         count = config.training.simulations
-        if workers == 0 and count > 1:
+        pool = Processes(workers) if isinstance(workers, int) else workers
+        if pool.size == 0 and count > 1:
             raise TrafficRLError(
                 f"training.simulations: {count} need workers (a process holds one; 1 or more)"
             )
@@ -66,10 +68,10 @@ class Fleet:
         self.given_up = 0  # how often running episodes had to be
         self.members: Sequence[Member] = ()
         self._tally = Tally()  # of SUMO's warnings, since they were last taken
-        self._at_once = max(1, workers)
+        self._at_once = max(1, pool.size)
         self.members = (
-            [RemoteShard(config, index, self._count_loss) for index in range(count)]
-            if workers
+            [RemoteShard(config, index, pool, self._count_loss) for index in range(count)]
+            if pool.size
             else [LocalShard(config)]
         )
         try:
@@ -93,7 +95,7 @@ class Fleet:
     def validate(self, weights: Weights, *, iteration: int) -> list[EpisodeSummary]:
         """Validation episodes, in the first simulation."""
         first = self.members[0]
-        first.start("validate", weights=weights, iteration=iteration)
+        first.start(Call("validate", {"weights": weights, "iteration": iteration}))
         validated = first.result()
         self._tally.merge(validated.warnings)
         episodes: list[EpisodeSummary] = validated.episodes
@@ -125,10 +127,11 @@ class Fleet:
 
     def _all(self, method: str, **arguments: Any) -> Iterator[Any]:
         """Call a method of all shards, ``workers`` at the same time."""
+        call = Call(method, arguments)
         for begin in range(0, len(self.members), self._at_once):
             some = self.members[begin : begin + self._at_once]
             for member in some:
-                member.start(method, **arguments)
+                member.start(call)
             for member in some:
                 yield member.result()
 

@@ -26,13 +26,23 @@ def provenance() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cpu_cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
-        "git_revision": _git("rev-parse", "HEAD"),
+        "git_revision": revision(),
         "git_changed_files": _changed_files(),
-        "versions": {
-            "python": platform.python_version(),
-            **{package: _version(package) for package in PACKAGES},
-        },
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that decide results."""
+    return {
+        "python": platform.python_version(),
+        **{package: _version(package) for package in PACKAGES},
+    }
+
+
+def revision() -> str | None:
+    """Of the source tree that runs, None outside a checkout."""
+    return _git("rev-parse", "HEAD")
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -26,6 +26,7 @@ from trafficrl.training.seeding import torch_stream
 from trafficrl.training.setup import make_algorithm
 from trafficrl.training.shard import Weights, acting_weights
 from trafficrl.training.warning_log import WarningLog
+from trafficrl.training.workers import Pool
 
 VALIDATED = ("return", "mean_speed_mps", "speed_std_mps", "collisions", "override_fraction")
 
@@ -43,9 +44,12 @@ class Trainer:
         run: RunDirectory,
         *,
         device: str = "cpu",
-        workers: int = 0,
+        workers: int | Pool = 0,
     ) -> None:
-        """``workers`` processes collect; with 0 this one does. Results do not depend on it."""
+        """``workers`` processes, or those of a pool, collect; with 0 this one does.
+
+        Results do not depend on it.
+        """
         self.config = config
         self.run = run
         self.saver = Saver(run)

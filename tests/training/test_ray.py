@@ -1,0 +1,379 @@
+"""Collection in a Ray cluster of two machines: the same data, whatever becomes of an actor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trafficrl import cluster
+from trafficrl.config import load_scenario
+from trafficrl.errors import TrafficRLError
+from trafficrl.training import ray_actors
+from trafficrl.training.fleet import Fleet
+from trafficrl.training.progress import Progress
+from trafficrl.training.ray_actors import Actor, Actors
+from trafficrl.training.run_directory import RunDirectory
+from trafficrl.training.trainer import Trainer
+from trafficrl.training.workers import Call, Pool, RemoteShard
+
+from .runs import TASKS, assert_same_end
+
+Act = Callable[[Trainer, Progress], None]
+MACHINE = {"num_cpus": 1, "object_store_memory": 80_000_000}
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def wait_until_open(port: int) -> None:
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Any]:
+    """A cluster of two machines, one CPU each."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # or other tests keep its workers from starting
+        folder = tempfile.mkdtemp(prefix="ray-")
+        patch.setenv("TMPDIR", folder)  # of the actors
+        made = Cluster()
+        made.add_node(**MACHINE, include_dashboard=False)
+        made.other = made.add_node(**MACHINE)
+        patch.setenv("RAY_ADDRESS", made.address)
+        yield made
+        made.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def pool(machines: Any) -> Iterator[Actors]:
+    """Workers in the cluster, to which the test is connected."""
+    with cluster.connect("ray://auto"):
+        yield Actors()
+
+
+def train(
+    path: Path,
+    workers: int | Pool,
+    *overrides: str,
+    task: str = "ring",
+    act: Act = lambda *_: None,
+) -> Trainer:
+    """A run of two simulations in ``path``; ``act`` after each update."""
+    scenario, small = TASKS[task]
+    config = load_scenario(scenario, [*small, "training.simulations=2", *overrides])
+    trainer = Trainer(config, RunDirectory(path).create(config, {}), workers=workers)
+    try:
+        trainer.train(lambda progress: act(trainer, progress))
+    finally:
+        trainer.close()
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of processes on this machine."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    train(path, 2)
+    return path
+
+
+def whereabouts(trainer: Trainer) -> list[tuple[str, int]]:
+    """Node and process of each worker."""
+    from ray._private import state
+
+    found = [state.actors(actor_of(one).handle._actor_id.hex()) for one in trainer.fleet.members]
+    return [(one["Address"]["NodeID"], one["Pid"]) for one in found]
+
+
+def actor_of(member: object) -> Actor:
+    assert isinstance(member, RemoteShard) and isinstance(member.worker, Actor)
+    return member.worker
+
+
+def kill_once_asked(actor: Actor, pid: int) -> None:
+    """Kill the actor's process while it does what it is asked next."""
+
+    def ask(request: bytes) -> None:
+        Actor.ask(actor, request)
+        time.sleep(0.02)
+        os.kill(pid, signal.SIGKILL)
+
+    actor.ask = ask  # type: ignore[method-assign]
+
+
+def test_actors_collect_what_processes_would_though_one_is_killed(
+    tmp_path: Path, pool: Actors, finished: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """On both machines; in the middle of a rollout. No files are left, and Ray says nothing."""
+    nodes, told = set(), []
+
+    def kill(trainer: Trainer, progress: Progress) -> None:
+        told.extend(progress.workers_lost)
+        nodes.update(node for node, _ in whereabouts(trainer))
+        if progress.iteration == 1:
+            kill_once_asked(actor_of(trainer.fleet.members[1]), whereabouts(trainer)[1][1])
+
+    trainer = train(tmp_path / "run", pool, act=kill)
+    assert_same_end(finished, tmp_path / "run")
+    assert len(nodes) == 2
+    assert (trainer.fleet.lost, trainer.fleet.given_up) == (1, 0)
+    [loss] = told
+    assert loss.startswith("the worker of simulation 1 on ") and loss.endswith(" and was replaced")
+    assert "its worker process has died" in loss
+    assert not list(Path(os.environ["TMPDIR"]).glob(f"{ray_actors.FOLDERS}*"))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["dmpo", "ic3net", "in_range"])
+def test_other_algorithms_and_graphs_come_to_the_same(
+    tmp_path: Path, pool: Actors, task: str
+) -> None:
+    train(tmp_path / "here", 2, task=task)
+    train(tmp_path / "there", pool, task=task)
+    assert_same_end(tmp_path / "here", tmp_path / "there")
+
+
+@pytest.mark.slow
+def test_from_elsewhere_it_is_the_same(tmp_path: Path, finished: Path) -> None:
+    """By the Ray Client server of a cluster that `ray start` made; an actor is lost on the way."""
+    import ray
+
+    def kill(trainer: Trainer, progress: Progress) -> None:
+        if progress.iteration == 1:
+            ray.kill(actor_of(trainer.fleet.members[0]).handle)
+
+    port, short = free_port(), tempfile.mkdtemp(prefix="ray-")  # sockets have names of 107 bytes
+    options = {
+        "--port": free_port(),
+        "--ray-client-server-port": port,
+        "--temp-dir": short,
+        "--num-cpus": 2,
+        "--object-store-memory": 80_000_000,
+        "--include-dashboard": "false",
+    }
+    words = [str(word) for pair in options.items() for word in pair]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *words]
+    environment = os.environ | {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as head:
+        try:
+            wait_until_open(port)
+            with cluster.connect(f"ray://127.0.0.1:{port}"):
+                trainer = train(tmp_path / "run", Actors(), act=kill)
+        finally:
+            head.terminate()
+    shutil.rmtree(short, ignore_errors=True)
+    assert_same_end(finished, tmp_path / "run")
+    assert trainer.fleet.lost == 1
+
+
+@pytest.mark.slow
+def test_an_actor_that_is_lost_again_gives_up_its_episodes(
+    tmp_path: Path, pool: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    replaced: list[bool] = []
+    replace = RemoteShard._replace
+
+    def replace_and_kill(shard: RemoteShard, *, give_up: bool) -> None:
+        replace(shard, give_up=give_up)
+        replaced.append(give_up)
+        if len(replaced) < 3:
+            ray.kill(actor_of(shard).handle)
+
+    def kill(trainer: Trainer, progress: Progress) -> None:
+        if progress.iteration == 2:
+            ray.kill(actor_of(trainer.fleet.members[0]).handle)
+
+    monkeypatch.setattr(RemoteShard, "_replace", replace_and_kill)
+    trainer = train(tmp_path / "run", pool, act=kill)
+    assert replaced == [False, True, True]
+    assert trainer.sim_steps == 480
+    assert (trainer.fleet.lost, trainer.fleet.given_up) == (3, 2)
+
+
+@pytest.mark.slow
+def test_a_hung_actor_is_replaced(tmp_path: Path, pool: Actors) -> None:
+    def stop(trainer: Trainer, progress: Progress) -> None:
+        if progress.iteration == 1:
+            os.kill(whereabouts(trainer)[0][1], signal.SIGSTOP)
+
+    timeout = "training.worker_timeout_s=25"  # long enough for an actor to start
+    trainer = train(tmp_path / "hung", pool, timeout, act=stop)
+    train(tmp_path / "whole", 2, timeout)
+    assert_same_end(tmp_path / "whole", tmp_path / "hung")
+    assert trainer.fleet.lost == 1
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_lost_costs_nothing_where_there_is_another(
+    tmp_path: Path, machines: Any, pool: Actors, finished: Path
+) -> None:
+    told: list[str] = []
+
+    def remove(trainer: Trainer, progress: Progress) -> None:
+        told.extend(progress.workers_lost)
+        if progress.iteration == 1:
+            gone, machines.other = machines.other, machines.add_node(**MACHINE)
+            machines.remove_node(gone, allow_graceful=False)
+
+    trainer = train(tmp_path / "run", pool, act=remove)
+    assert_same_end(finished, tmp_path / "run")
+    assert (trainer.fleet.lost, trainer.fleet.given_up) == (1, 0)
+    assert len(told) == 1
+
+
+@pytest.mark.slow
+def test_without_enough_cpus_one_line_says_so(tmp_path: Path, pool: Actors) -> None:
+    lacking = ["training.simulations=4", "training.worker_timeout_s=20"]
+    with pytest.raises(TrafficRLError) as raised:
+        train(tmp_path / "run", pool, *lacking)
+    assert str(raised.value) == (
+        "simulation 2: no worker began within 20 s (training.worker_timeout_s): the cluster has "
+        "2 CPUs on 2 machines, 0 of them free, and training.simulations is 4, of one CPU each"
+    )
+
+
+@pytest.mark.slow
+def test_machines_with_other_versions_are_refused(
+    tmp_path: Path, pool: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = ray_actors._versions() | {"torch": "1.0.0"}
+    monkeypatch.setattr(ray_actors, "_versions", lambda: here)
+    with pytest.raises(TrafficRLError, match=r"worker on .* has torch 2\S* \(here 1\.0\.0\)"):
+        train(tmp_path / "run", pool)
+
+
+@pytest.mark.slow
+def test_a_cluster_with_another_ray_is_refused(
+    machines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "__version__", "1.0.0")
+    with (
+        pytest.raises(TrafficRLError, match=r"has other versions than this machine .*1\.0\.0") as e,
+        cluster.connect("ray://auto"),
+    ):
+        pass
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.slow
+def test_a_machine_without_the_package_is_named_in_one_line(
+    tmp_path: Path, pool: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_actors.ShardActor, "__module__", "package_that_is_not_there")
+    monkeypatch.setitem(sys.modules, "package_that_is_not_there", ray_actors)
+    with pytest.raises(TrafficRLError, match="a machine of the cluster cannot run a worker") as e:
+        train(tmp_path / "run", pool)
+    assert "package_that_is_not_there" in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.slow
+def test_errors_of_a_shard_come_back_with_where_they_were(pool: Actors) -> None:
+    scenario, small = TASKS["ring"]
+    fleet = Fleet(load_scenario(scenario, small), pool)
+    try:
+        [member] = fleet.members
+        member.start(Call("collect", {"weights": {}}))
+        with pytest.raises(TypeError) as raised:
+            member.result()
+        assert "Traceback" in raised.value.__notes__[0]
+        assert fleet.lost == 0
+    finally:
+        fleet.close()
+
+
+@pytest.mark.slow
+def test_the_command_line_stops_in_a_cluster_and_goes_on_without(
+    tmp_path: Path, machines: Any
+) -> None:
+    """SIGTERM saves, and what is printed is what --quiet promises."""
+    scenario, small = TASKS["ring"]
+    settings = [*small, "training.simulations=2", "training.total_steps=4000"]
+    options = [word for one in settings for word in ("--set", one)]
+    command = [sys.executable, "-m", "trafficrl", "train"]
+    runs = [tmp_path / "stopped", tmp_path / "whole"]
+    begin = [*command, scenario, *options, "--quiet", "--workers", "ray://auto"]
+    with subprocess.Popen(
+        [*begin, "--output", runs[0]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as training:
+        deadline = time.monotonic() + 100.0
+        while not (runs[0] / "latest.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        training.send_signal(signal.SIGTERM)
+        out, err = training.communicate(timeout=100)
+    assert training.returncode == 0, err
+    assert out == f"{runs[0]}\n"
+    assert err == "\nstopping after this update (once more: at once)\n"
+    for rest in (
+        ["--resume", runs[0], "--workers", "2"],
+        [scenario, *options, "--output", runs[1], "--workers", "1"],
+    ):
+        subprocess.run([*command, *rest, "--quiet"], check=True, timeout=200)
+    assert_same_end(*runs)
+
+
+@pytest.mark.slow
+def test_an_actor_does_not_outlive_its_learner(machines: Any) -> None:
+    code = (
+        "import os, signal\n"
+        "from trafficrl import cluster\n"
+        "from trafficrl.config import load_scenario\n"
+        "from trafficrl.training.fleet import Fleet\n"
+        "from trafficrl.training.ray_actors import Actors\n"
+        "with cluster.connect('ray://auto'):\n"
+        "    fleet = Fleet(load_scenario('ring'), Actors())\n"
+        "    from ray._private import state\n"
+        "    handle = fleet.members[0].worker.handle\n"
+        "    print(state.actors(handle._actor_id.hex())['Pid'], flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    worker, deadline = int(done.stdout), time.monotonic() + 60.0
+    while os.path.exists(f"/proc/{worker}") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not os.path.exists(f"/proc/{worker}")
+
+
+def test_folders_of_killed_actors_are_removed_by_the_next_and_others_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        "from trafficrl.training.ray_actors import own_folder\n"
+        "folder, lock = own_folder()\n"
+        "(folder / 'net.xml').touch()\n"
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    [left] = tmp_path.iterdir()
+    first, _held = ray_actors.own_folder()
+    second, _also = ray_actors.own_folder()
+    assert not left.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([first, second])

@@ -1,0 +1,101 @@
+"""Workers on this machine, processes of their own."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import tempfile
+from multiprocessing.connection import Connection
+
+from trafficrl.training.serving import ShardServer
+from trafficrl.training.workers import LAST_WORDS, WorkerLost
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that comes when the parent ends
+
+
+class Processes:
+    """``size`` workers collect at the same time."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def start(self, scenario: str, index: int) -> Process:
+        """A process for simulation ``index``."""
+        return Process(scenario, index)
+
+
+class Process:
+    """A worker. Spawned: a forked one would share SUMO's and torch's threads."""
+
+    def __init__(self, scenario: str, index: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._unanswered = 0
+        # Of what it leaves there if it does not come to clean up.
+        self._folder = tempfile.TemporaryDirectory(prefix="trafficrl-worker-")
+        self.process = context.Process(
+            target=work,
+            args=(theirs, scenario, index, self._folder.name),
+            name=f"trafficrl-{index}",
+            daemon=True,
+        )
+        self.process.start()
+        theirs.close()
+        # Before multiprocessing asks it to end by a signal that it ignores, and waits.
+        atexit.register(self.end)
+
+    def ask(self, request: bytes) -> None:
+        """Send a request."""
+        self._unanswered += 1
+        try:
+            self._connection.send_bytes(request)
+        except OSError:
+            raise self._lost() from None
+
+    def answer(self, timeout: float) -> bytes:
+        """The answer to the last request, of several without one."""
+        data = b""
+        while self._unanswered:
+            try:
+                if not self._connection.poll(timeout):
+                    raise WorkerLost(f"did not answer within {timeout:g} s")
+                data = self._connection.recv_bytes()
+            except (EOFError, OSError):
+                raise self._lost() from None
+            self._unanswered -= 1
+        return data
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        atexit.unregister(self.end)
+        self._connection.close()
+        self.process.join(0.2)
+        self.process.kill()
+        self.process.join()
+        self._folder.cleanup()
+
+    def _lost(self) -> WorkerLost:
+        self.process.join(LAST_WORDS)
+        code = self.process.exitcode
+        how = f"by signal {-code}" if code is not None and code < 0 else f"with status {code}"
+        return WorkerLost(f"ended {how}")
+
+
+def work(connection: Connection, scenario: str, index: int, folder: str) -> None:
+    """The life of a process: it does what it is asked until nobody is there to ask."""
+    # Both reach all processes of a terminal or a job; the parent decides what follows.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    with contextlib.suppress(OSError, AttributeError):  # elsewhere than on Linux
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.environ["TMPDIR"], tempfile.tempdir = folder, folder
+    server = ShardServer(scenario, index)
+    try:
+        while True:
+            connection.send_bytes(server.answer(connection.recv_bytes()))
+    except (EOFError, OSError):
+        os._exit(0)  # SUMO may hang at the end

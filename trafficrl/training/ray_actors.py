@@ -1,0 +1,210 @@
+"""Workers anywhere in a Ray cluster, an actor each."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from trafficrl.errors import TrafficRLError
+from trafficrl.training.channel import pack, unpack
+from trafficrl.training.lock import DirectoryLock
+from trafficrl.training.provenance import revision, versions
+from trafficrl.training.serving import ShardServer
+from trafficrl.training.workers import WorkerError, WorkerLost
+
+FOLDERS = "trafficrl-actor-"  # in the machine's folder for temporary files
+LEAVES_WITHIN = 1.0  # s
+
+
+class ShardActor:
+    """What is in an actor. Takes and returns bytes, of which nothing is unpickled here."""
+
+    def __init__(self, scenario: str, index: int) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal that the cluster is run in
+        self._folder, self._lock = own_folder()
+        os.environ["TMPDIR"], tempfile.tempdir = str(self._folder), str(self._folder)
+        self._server = ShardServer(scenario, index)
+
+    def about(self) -> bytes:
+        """The machine, and what it runs there."""
+        return pack({"host": platform.node(), "versions": _versions()})
+
+    def answer(self, request: bytes) -> bytes:
+        """As ``ShardServer.answer``."""
+        return self._server.answer(request)
+
+    def leave(self) -> None:
+        """Leave no files behind."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _versions() -> dict[str, str | None]:
+    return {**versions(), "revision": revision()}
+
+
+def own_folder() -> tuple[Path, DirectoryLock]:
+    """A folder for temporary files; those of actors that were killed on this machine go.
+
+    The lock is held by the process that has the folder, and ends with it.
+    """
+    parent = Path(tempfile.gettempdir())
+    for left in parent.glob(f"{FOLDERS}*"):
+        with suppress(TrafficRLError):  # somebody has it
+            DirectoryLock(left).acquire()
+            shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix="trafficrl-new-", dir=parent))
+    lock = DirectoryLock(made)
+    lock.acquire()
+    # Only now under a name by which others find it.
+    return made.rename(parent / made.name.replace("trafficrl-new-", FOLDERS)), lock
+
+
+class Actors:
+    """Any number of workers in the cluster that this process is connected to.
+
+    Ray makes no call again by itself: what was lost is found out and done by ``RemoteShard``.
+    """
+
+    size = sys.maxsize  # all collect at the same time
+
+    def __init__(self) -> None:
+        self.wanted = 0
+        self.full = ""  # why there is no place for another one
+        self._shared: tuple[bytes, Any] = (b"", None)
+
+    def start(self, scenario: str, index: int) -> Actor:
+        """An actor for simulation ``index``, wherever a CPU is free."""
+        self.wanted = max(self.wanted, index + 1)
+        return Actor(self, scenario, index)
+
+    def reference(self, request: bytes) -> Any:
+        """To a request in the cluster; the same one for all workers goes there once."""
+        import ray
+
+        if request is not self._shared[0]:
+            self._shared = request, ray.put(request)
+        return self._shared[1]
+
+    def lack(self, simulations: int) -> str | None:
+        """What the cluster has too little of to begin, now."""
+        free = self._cpus()[1]
+        return self._room(simulations) if free < simulations else None
+
+    def no_place(self, timeout: float) -> str:
+        """What is to be known where an actor did not start."""
+        self.full = (
+            f"no worker began within {timeout:g} s (training.worker_timeout_s): "
+            f"{self._room(self.wanted)}"
+        )
+        return self.full
+
+    def _room(self, simulations: int) -> str:
+        there, free, machines = self._cpus()
+        return (
+            f"the cluster has {there:g} CPUs on {machines} machines, {free:g} of them free, and "
+            f"training.simulations is {simulations}, of one CPU each"
+        )
+
+    def _cpus(self) -> tuple[float, float, int]:
+        """In the cluster, and free; and how many machines have them."""
+        import ray
+
+        api: Any = ray  # which has no types for these
+        machines = sum(node["Alive"] for node in api.nodes())
+        there, free = api.cluster_resources(), api.available_resources()
+        return there.get("CPU", 0.0), free.get("CPU", 0.0), machines
+
+
+class Actor:
+    """A worker that is an actor."""
+
+    def __init__(self, pool: Actors, scenario: str, index: int) -> None:
+        import ray
+
+        self._pool, self._index = pool, index
+        # Spread: what Ray takes for CPUs may be threads that share a core.
+        kind: Any = ray.remote(
+            num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+        )(ShardActor)
+        self.handle: Any = kind.remote(scenario, index)
+        self._about = self.handle.about.remote()
+        self._answer: Any = None
+        self.host = ""  # where it is, once it is somewhere
+
+    def ask(self, request: bytes) -> None:
+        """Send a request."""
+        self._answer = self.handle.answer.remote(self._pool.reference(request))
+
+    def answer(self, timeout: float) -> bytes:
+        """The answer to the last request.
+
+        Raises ``TrafficRLError`` where there is no place for the actor or where versions differ.
+        """
+        if not self.host:
+            self._arrive(timeout)
+        return self._get(self._answer, timeout)
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        import ray
+
+        with suppress(Exception):  # the end is no time to find fault with it
+            if self.host:
+                ray.wait([self.handle.leave.remote()], timeout=LEAVES_WITHIN)
+            ray.kill(self.handle)
+
+    def _arrive(self, timeout: float) -> None:
+        """Wait until it is somewhere, with what this process has."""
+        import ray
+
+        placed = not self._pool.full and ray.wait([self._about], timeout=timeout)[0]
+        if not placed:
+            raise TrafficRLError(
+                f"simulation {self._index}: {self._pool.full or self._pool.no_place(timeout)}"
+            )
+        about = unpack(self._get(self._about, timeout))
+        self.host, here = about["host"], _versions()
+        differ = [
+            f"{name} {version} (here {here[name]})"
+            for name, version in about["versions"].items()
+            if None not in (version, here[name]) and version != here[name]
+        ]
+        if differ:
+            raise TrafficRLError(
+                f"simulation {self._index}: its worker on {self.host} has {', '.join(differ)}: "
+                "all machines of the cluster need the same versions"
+            )
+
+    def _get(self, reference: Any, timeout: float) -> bytes:
+        import ray
+
+        try:
+            return bytes(ray.get(reference, timeout=timeout))
+        except ray.exceptions.GetTimeoutError:
+            raise WorkerLost(f"did not answer within {timeout:g} s") from None
+        except ray.exceptions.RayTaskError as error:
+            raise WorkerError(str(error)) from None
+        except ray.exceptions.RayActorError as error:
+            if error.actor_init_failed:
+                reason = str(error).strip().splitlines()[-1]
+                raise TrafficRLError(
+                    f"simulation {self._index}: a machine of the cluster cannot run a worker "
+                    f"({reason}): all need trafficrl and what it needs"
+                ) from None
+            raise WorkerLost(self._ended(error)) from None
+        except ray.exceptions.RayError as error:  # its answer went with its machine
+            raise WorkerLost(self._ended(error)) from None
+
+    def _ended(self, error: Exception) -> str:
+        """What happened to it, in Ray's words where they are short."""
+        why = re.search(r"because (.+?)(?:\.\s|\.?$)", str(error), re.M)
+        where = f"on {self.host} " if self.host else ""
+        return f"{where}was lost ({why[1] if why else 'it cannot be reached'})"
