@@ -101,7 +101,7 @@ class LoopDMPO:
     def remember(self, rollout: Rollout, streams: Streams) -> None:
         """Take in real data."""
         self.experience.add(rollout, streams.model)
-        self.real = _split(self.experience.columns)
+        self.real = _split(self.experience)
         reward = rollout.reward[rollout.active].unbind(-1)
         for agent, far in zip(self.agents, self.far, strict=True):
             agent.rescale(self._sum(reward, far))
@@ -283,9 +283,10 @@ def _side_by_side(obs: Each, places: list[int | None]) -> Tensor:
     return torch.cat([own, *others], -1)
 
 
-def _split(columns: dict[str, Tensor]) -> Data:
-    """Columns (R, N, ...) as each agent's own."""
+def _split(experience: Experience) -> Data:
+    """Each agent's own columns."""
+    columns = {name: experience.columns[name] for name in ("obs", "action", "reward")}
+    columns["next_obs"] = experience.next_obs(torch.arange(len(experience)))
     return {
-        name: [own.contiguous() for own in columns[name].unbind(1)]
-        for name in ("obs", "action", "reward", "next_obs")
+        name: [own.contiguous() for own in column.unbind(1)] for name, column in columns.items()
     }
