@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from .displays import one_of
+from .numbers import FiniteRange
 from .sweep_displays import DISPLAYS, Display, Lines
 
 if TYPE_CHECKING:
@@ -29,6 +30,19 @@ _PATH = click.Path(path_type=Path)
 @click.option("--resume", type=_PATH, metavar="DIR", help="Go on with a sweep")
 @click.option("--retry-failed", is_flag=True, help="With --resume: also with what has failed")
 @click.option("--jobs", type=click.IntRange(1), help="Trainings at once  [default: one a core]")
+@click.option(
+    "--on",
+    "address",
+    metavar="ray://...",
+    help="Train on a Ray cluster: ray://auto, ray://HOST:PORT",
+)
+@click.option(
+    "--cpus",
+    type=FiniteRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="With --on: CPUs of the cluster for each training",
+)
 @click.option("--dry-run", is_flag=True, help="List what would run, and check it")
 @one_of(DISPLAYS, Lines)
 def sweep(
@@ -37,6 +51,8 @@ def sweep(
     resume: Path | None,
     retry_failed: bool,
     jobs: int | None,
+    address: str | None,
+    cpus: float,
     dry_run: bool,
     display: Display,
 ) -> None:
@@ -54,12 +70,11 @@ def sweep(
         raise click.UsageError("--retry-failed goes with --resume DIR")
     from trafficrl.sweep.directory import SweepDirectory
     from trafficrl.sweep.plan import load_sweep
-    from trafficrl.sweep.processes import Processes
     from trafficrl.sweep.runner import Runner
     from trafficrl.sweep.search import make_search
     from trafficrl.sweep.try_out import try_out
 
-    with display:
+    with display, ExitStack() as stack:
         if resume is not None:
             directory = SweepDirectory.open(resume)
             plan = directory.plan()
@@ -72,20 +87,34 @@ def sweep(
             for line in _listed(plan, directory.trials()):
                 click.echo(line)
             return
-        executor = Processes()
-        jobs = jobs or plan.config.jobs or executor.slots
+        make_executor = stack.enter_context(_executors(address, cpus))
         if resume is None:
             try_out(plan.base)
             directory.create(plan)
         else:
             directory.lock.acquire()
-        try:
-            runner = Runner(plan, directory, search, jobs=jobs, retry_failed=retry_failed)
-            display.started(runner, jobs)
-            _run(runner, executor, display)
-            display.finished(runner)
-        finally:
-            directory.lock.release()
+        stack.callback(directory.lock.release)
+        executor = make_executor(directory.path)
+        jobs = jobs or plan.config.jobs or executor.slots
+        runner = Runner(plan, directory, search, jobs=jobs, retry_failed=retry_failed)
+        display.started(runner, jobs)
+        _run(runner, executor, display)
+        display.finished(runner)
+
+
+@contextmanager
+def _executors(address: str | None, cpus: float) -> Iterator[Callable[[Path], Executor]]:
+    """Makes what carries out a sweep in a directory: here, or on a Ray cluster."""
+    if address is None:
+        from trafficrl.sweep.processes import Processes
+
+        yield lambda directory: Processes()
+        return
+    from trafficrl.cluster import connect
+    from trafficrl.sweep.ray_tasks import RayTasks
+
+    with connect(address):
+        yield lambda directory: RayTasks(directory, cpus)
 
 
 def _run(runner: Runner, executor: Executor, display: Display) -> None:

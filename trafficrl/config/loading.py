@@ -175,7 +175,7 @@ def absolute(node: Node, folder: Path, is_path: bool = False) -> Node:
     """``node`` with all paths in it absolute, as seen from ``folder``; bundled names stay."""
     if isinstance(node.value, dict):
         items = {
-            key: absolute(item, folder, key.endswith(PATH_SUFFIXES))
+            key: absolute(item, folder, is_path or key.endswith(PATH_SUFFIXES))
             for key, item in node.value.items()
         }
         return Node(items, node.where)

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.config.loading import (
     KEY_PATH,
-    PATH_SUFFIXES,
     Setting,
     absolute,
     locate,
@@ -106,20 +105,8 @@ def _with_paths(tree: Node, folder: Path) -> Node:
         result["scenario"] = Node(name, scenario.where)
     for section in ("set", "search"):
         if section in result:
-            result[section] = _with_paths_of_keys(result[section], folder)
+            result[section] = absolute(result[section], folder)
     return Node(result, tree.where)
-
-
-def _with_paths_of_keys(node: Node, folder: Path) -> Node:
-    if not isinstance(node.value, dict):
-        return node
-    items = {
-        key: absolute(item, folder, is_path=True)
-        if key.endswith(PATH_SUFFIXES)
-        else _with_paths_of_keys(item, folder)
-        for key, item in node.value.items()
-    }
-    return Node(items, node.where)
 
 
 def _check_keys(fixed: Node, searched: Node) -> None:
