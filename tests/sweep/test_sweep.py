@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,22 +18,14 @@ from trafficrl.training.run_directory import RunDirectory
 
 from .sweeps import LR, write_sweep
 
-# Ten updates of tens of milliseconds, a validation after every second one.
+Start = Callable[..., subprocess.Popen[str]]
+
+# Fifty updates of tens of milliseconds, a validation after every second one.
 LONGER = {"training.total_steps": 4000}
 
 
 def two(values: list[float], **sections: Any) -> dict[str, Any]:
     return {"search": {"kind": "grid", "values": {LR: values}}, "seeds": [0], **sections}
-
-
-def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "trafficrl", "sweep", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-    )
 
 
 def wait_for(true: Callable[[], object], process: subprocess.Popen[str]) -> None:
@@ -97,7 +88,7 @@ def test_a_sweep_leaves_runs_and_a_table_and_the_same_command_goes_on(
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_sweep_that_was_ended_goes_on_and_ends_as_a_whole_one(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, start: Start, number: signal.Signals
 ) -> None:
     """Where it is killed its trainings die with it; else they save."""
     values = two([1e-3, 1e-2])
@@ -135,7 +126,7 @@ def json_of(path: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_training_that_is_killed_goes_on_and_one_that_fails_is_told(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, start: Start
 ) -> None:
     sweep = write_sweep(tmp_path / "sweep.yaml", **two([1e-3, 1e9]))
     path = tmp_path / "s"

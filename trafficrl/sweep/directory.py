@@ -108,7 +108,7 @@ class SweepDirectory:
                 f"{path}: cannot be written ({error.strerror}; choose another --output)"
             ) from None
         if self.sweep_file in there:
-            if any(file.read_text(encoding="utf-8") != text for file, text in texts.items()):
+            if any(not file.is_file() or _text(file) != text for file, text in texts.items()):
                 raise TrafficRLError(
                     f"{path}: another sweep is there "
                     f"(choose another --output, or go on with --resume {path})"
@@ -184,3 +184,7 @@ class SweepDirectory:
             trials.append(Trial(number, said))
         else:
             trials[number].add(event, int(seed), said)
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
