@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +29,15 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    cluster_utils = pytest.importorskip("ray.cluster_utils")
-    # Beside other tests a niceness of 15, which is Ray's, would take minutes.
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
-    cluster = cluster_utils.Cluster(
-        initialize_head=True, head_node_args={**NODE, "include_dashboard": False}
-    )
-    cluster.add_node(**NODE)
-    yield cluster
-    cluster.shutdown()
-    del os.environ["RAY_worker_niceness"]  # noqa: SIM112
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # or other tests keep its tasks from starting
+        cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        cluster.add_node(**NODE)
+        patch.setenv("RAY_ADDRESS", cluster.address)
+        yield cluster
+        cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +89,7 @@ def test_what_is_lost_with_its_task_or_machine_goes_on_elsewhere(
     disaster: Callable[[Path, Any], None],
 ) -> None:
     path = tmp_path / "s"
-    process = start(
-        *(sweep, "--output", path, "--on", "ray://auto", "--log-json"), RAY_ADDRESS=cluster.address
-    )
+    process = start(sweep, "--output", path, "--on", "ray://auto", "--log-json")
     logs = [path / f"trial-00{place}" / "seed-0" / "metrics.jsonl" for place in range(2)]
     wait_for(lambda: all(log.exists() for log in logs), process)
     disaster(path, cluster)
@@ -111,16 +113,61 @@ def test_an_ended_sweep_ends_its_tasks_and_goes_on(
     number: signal.Signals,
 ) -> None:
     path = tmp_path / "s"
-    process = start(sweep, "--output", path, "--on", "ray://auto", RAY_ADDRESS=cluster.address)
+    process = start(sweep, "--output", path, "--on", "ray://auto")
     logs = [path / f"trial-00{place}" / "seed-0" / "metrics.jsonl" for place in range(2)]
     wait_for(lambda: all(log.exists() for log in logs), process)
     process.send_signal(number)
     process.communicate(timeout=200)
-    again = start("--resume", path, "--on", "ray://auto", "--quiet", RAY_ADDRESS=cluster.address)
+    again = start("--resume", path, "--on", "ray://auto", "--quiet")
     out, error = again.communicate(timeout=400)
     assert (again.returncode, out) == (0, f"{path}\n"), error
     assert_same(path, whole)
     assert trainings_of(path) == []
+
+
+def test_from_elsewhere_it_is_the_same(
+    tmp_path: Path, start: Start, sweep: Path, whole: Path
+) -> None:
+    """By the Ray Client server of a cluster; the sweep is killed on the way."""
+    port = free_port()
+    options = {
+        "--port": free_port(),
+        "--ray-client-server-port": port,
+        "--temp-dir": tmp_path / "ray",
+        "--num-cpus": 2,
+        "--object-store-memory": 80_000_000,
+        "--include-dashboard": "false",
+    }
+    words = [str(word) for pair in options.items() for word in pair]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *words]
+    environment = os.environ | {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    path, address = tmp_path / "s", f"ray://127.0.0.1:{port}"
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as head:
+        try:
+            wait_until_open(port)
+            process = start(sweep, "--output", path, "--on", address)
+            wait_for((path / "trial-000" / "seed-0" / "metrics.jsonl").exists, process)
+            process.kill()
+            again = start("--resume", path, "--on", address, "--quiet")
+            out, error = again.communicate(timeout=400)
+        finally:
+            head.terminate()
+    assert (again.returncode, out) == (0, f"{path}\n"), error
+    assert_same(path, whole)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def wait_until_open(port: int) -> None:
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return
+        time.sleep(0.2)
 
 
 def test_a_machine_that_does_not_see_the_directory_is_told(tmp_path: Path) -> None:

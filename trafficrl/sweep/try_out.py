@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from trafficrl.config import ScenarioConfig
@@ -10,5 +11,6 @@ from trafficrl.training.trainer import Trainer
 
 
 def try_out(config: ScenarioConfig) -> None:
-    """Raise what a training would raise at its start; nothing is written."""
-    Trainer(config, RunDirectory(Path("nowhere")), workers=1).close()
+    """Raise what a training would raise at its start; nothing stays."""
+    with tempfile.TemporaryDirectory(prefix="trafficrl-sweep-") as folder:
+        Trainer(config, RunDirectory(Path(folder)), workers=1).close()
