@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -129,11 +131,11 @@ def test_from_elsewhere_it_is_the_same(
     tmp_path: Path, start: Start, sweep: Path, whole: Path
 ) -> None:
     """By the Ray Client server of a cluster; the sweep is killed on the way."""
-    port = free_port()
+    port, folder = free_port(), tempfile.mkdtemp()  # names of sockets must be short
     options = {
         "--port": free_port(),
         "--ray-client-server-port": port,
-        "--temp-dir": tmp_path / "ray",
+        "--temp-dir": folder,
         "--num-cpus": 2,
         "--object-store-memory": 80_000_000,
         "--include-dashboard": "false",
@@ -152,6 +154,8 @@ def test_from_elsewhere_it_is_the_same(
             out, error = again.communicate(timeout=400)
         finally:
             head.terminate()
+            head.wait()
+            shutil.rmtree(folder, ignore_errors=True)
     assert (again.returncode, out) == (0, f"{path}\n"), error
     assert_same(path, whole)
 

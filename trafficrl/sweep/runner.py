@@ -73,7 +73,7 @@ class Runner:
     def run(self, executor: Executor, on_news: Callable[[News], None] = lambda news: None) -> None:
         """Go on until all is done, or ``stop``; tells of every training that has ended."""
         running: dict[tuple[int, int], Trial] = {}
-        told = False
+        asked_to_stop = False
         while True:
             while not self._stopping and len(running) < self._jobs:
                 found = self._next(running)
@@ -87,9 +87,9 @@ class Runner:
                 running[trial.number, seed] = trial
             if not running:
                 return
-            if self._stopping and not told:
+            if self._stopping and not asked_to_stop:
                 executor.stop()
-                told = True
+                asked_to_stop = True
             for end in executor.wait(GLANCE):
                 trial = running.pop((end.job.trial, end.job.seed))
                 news = self._ended(trial, end)
