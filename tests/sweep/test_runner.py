@@ -10,9 +10,10 @@ import pytest
 
 from trafficrl.errors import TrafficRLError
 from trafficrl.sweep.directory import SweepDirectory
-from trafficrl.sweep.plan import Plan
-from trafficrl.sweep.runner import LOSSES
+from trafficrl.sweep.plan import Plan, load_sweep
+from trafficrl.sweep.runner import LOSSES, Runner
 from trafficrl.sweep.scores import score
+from trafficrl.sweep.search import make_search
 from trafficrl.sweep.table import as_json, best, ranked, section
 from trafficrl.training.run_directory import RunDirectory
 
@@ -151,10 +152,43 @@ def test_the_beginning_of_a_line_is_cut_off_and_damage_is_told(plan: Plan, tmp_p
     records.write_text(before + '{"event": "fini')
     session(plan, path, Scripted(total, 1))
     assert records.read_text() == before
-    for damage in ("x\n", "{}\n", '{"event": "finished", "trial": 9, "seed": 0, "said": 1}\n'):
+    for damage in (
+        "\udcff\n",
+        "x\n",
+        "{}\n",
+        '{"event": "finished", "trial": 9, "seed": 0, "said": 1}\n',
+    ):
         records.write_text(before + damage)
         with pytest.raises(TrafficRLError, match=rf"trials\.jsonl:{before.count(chr(10)) + 1}: "):
             SweepDirectory(path).trials()
+
+
+def test_records_that_are_no_text_are_one_line(plan: Plan, tmp_path: Path) -> None:
+    session(plan, tmp_path / "s", Scripted(total, 3))
+    (tmp_path / "s" / "trials.jsonl").write_bytes(b"\xff\n")
+    with pytest.raises(TrafficRLError, match=r"trials\.jsonl: is damaged \(not text"):
+        session(plan, tmp_path / "s", Scripted(total))
+
+
+def test_trials_and_seeds_can_be_added_and_points_cannot_be_changed(tmp_path: Path) -> None:
+    ranges = {LR: {"low": 1e-4, "high": 1e-1, "log": True}, "graph.range_m": {"choices": [1, 50.0]}}
+    search = {"kind": "optuna", "trials": 4, "ranges": ranges}
+    plan = plan_of(tmp_path, search=search, seeds=[0])
+    path = tmp_path / "s"
+    score = Scripted(lambda point, seed: point[LR])
+    session(plan, path, score)
+    file = path / "sweep.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("trials: 4", "trials: 5").replace("seeds: [0]", "seeds: [0, 1]"))
+    more = SweepDirectory(path).plan()
+    runner = Runner(more, SweepDirectory(path), make_search(more), jobs=1)
+    runner.run(score)
+    assert [seed for _, seed in score.started] == [0] * 4 + [1] * 4 + [0, 1]
+    for other in (text.replace("50.0", "60.0"), text.replace("graph.range_m", LAMBDA)):
+        file.write_text(other.replace("[1, ", "[0.9, ").replace("[0.9, 50.0]", "[0.9, 0.5]"))
+        plan = load_sweep(file)
+        with pytest.raises(TrafficRLError, match=r"point \d of trials\.jsonl .* is none of"):
+            Runner(plan, SweepDirectory(path), make_search(plan), jobs=1)
 
 
 def test_one_sweep_at_a_time_and_another_one_is_refused(plan: Plan, tmp_path: Path) -> None:

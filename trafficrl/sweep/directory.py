@@ -141,14 +141,20 @@ class SweepDirectory:
     def trials(self) -> list[Trial]:
         """All that is recorded, in the order of points."""
         trials: list[Trial] = []
-        for number, line in enumerate(whole_lines(self.trials_file), start=1):
-            try:
+        number = 1
+        try:
+            for line in whole_lines(self.trials_file):
                 self._add(trials, json.loads(line))
-            except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-                raise TrafficRLError(
-                    f"{self.trials_file}:{number}: is damaged (cut the file before this line "
-                    "to do again what follows)"
-                ) from None
+                number += 1
+        except UnicodeDecodeError as error:
+            raise TrafficRLError(
+                f"{self.trials_file}: is damaged (not text: {error.reason})"
+            ) from None
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            raise TrafficRLError(
+                f"{self.trials_file}:{number}: is damaged (cut the file before this line "
+                "to do again what follows)"
+            ) from None
         return trials
 
     def rewind(self) -> None:
@@ -158,8 +164,11 @@ class SweepDirectory:
     def record(self, event: Event, trial: Trial, seed: int | None, said: Any) -> None:
         """Add an event to the records, and to ``trial``."""
         row = {"event": event, "trial": trial.number, "seed": seed, "said": said}
+        first = not self.trials_file.exists()
         append(self.trials_file, json.dumps(row) + "\n")
         sync(self.trials_file)
+        if first:
+            sync(self.path)  # its name
         if seed is not None:
             trial.add(event, seed, said)
 

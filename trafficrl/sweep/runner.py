@@ -41,8 +41,8 @@ class Runner:
         self.plan, self.directory = plan, directory
         self._search, self._jobs = search, jobs
         self._stopping = False
-        directory.rewind()
         self.trials = directory.trials()
+        directory.rewind()
         for trial in self.trials:
             if retry_failed:
                 for seed in list(trial.failures):

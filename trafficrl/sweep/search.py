@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trafficrl.errors import TrafficRLError
 from trafficrl.sweep.config import GridSearch, OptunaSearch, Range
-from trafficrl.sweep.plan import Plan, Point, grid_points
+from trafficrl.sweep.plan import Plan, Point, grid_points, show_point
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -20,7 +21,7 @@ class Search(Protocol):
         """Point ``number``, 0 being the first; each is asked for once, in order."""
 
     def recall(self, number: int, point: Point) -> None:
-        """That was point ``number``."""
+        """That was point ``number``; ``TrafficRLError`` where the search has none such."""
 
     def tell(self, number: int, score: float | None) -> None:
         """What a point came to; more is better, None where it failed."""
@@ -42,7 +43,8 @@ class Grid:
         return self._points[number]
 
     def recall(self, number: int, point: Point) -> None:
-        pass
+        if number >= len(self._points) or self._points[number] != point:
+            raise _changed(number, point)
 
     def tell(self, number: int, score: float | None) -> None:
         pass
@@ -78,7 +80,13 @@ class Tpe:
         return self._values(self._ask().params)
 
     def recall(self, number: int, point: Point) -> None:
-        self._study.enqueue_trial({key: self._inner(key, value) for key, value in point.items()})
+        if list(point) != list(self._search.ranges):
+            raise _changed(number, point)
+        try:
+            inner = {key: self._inner(key, value) for key, value in point.items()}
+        except ValueError:  # of a choice
+            raise _changed(number, point) from None
+        self._study.enqueue_trial(inner)
         self._ask()
 
     def tell(self, number: int, score: float | None) -> None:
@@ -109,10 +117,18 @@ class Tpe:
 
     def _inner(self, key: str, value: Any) -> Any:
         choices = self._search.ranges[key].choices
-        return value if choices is None else choices.index(value)
+        # As text, in which 1, 1.0 and true differ.
+        return value if choices is None else list(map(json.dumps, choices)).index(json.dumps(value))
 
 
 def sampler_seed(seed: int, number: int) -> int:
     """A seed for the sampler of one point, below 2^32."""
     digest = hashlib.sha256(f"sweep {seed} {number}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
+
+
+def _changed(number: int, point: Point) -> TrafficRLError:
+    return TrafficRLError(
+        f"point {number} of trials.jsonl ({', '.join(show_point(point))}) is none of sweep.yaml "
+        "(should be as it was; begin a new sweep for other values)"
+    )
