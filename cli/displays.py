@@ -38,7 +38,7 @@ class Start:
         told = [
             f"{self.config.name}: {self.config.n_agents} learning vehicles, {training.algorithm}, "
             f"seed {training.seed}, {training.total_steps:,} simulation steps "
-            f"over {_counted(training.replicas * training.simulations, 'replica')}",
+            f"over {counted(training.replicas * training.simulations, 'replica')}",
             f"run directory: {self.path}",
         ]
         if self.resumed_at >= training.total_steps:
@@ -55,7 +55,7 @@ class Start:
                 yield row["sim_steps"], figures
 
 
-def _counted(number: int, thing: str) -> str:
+def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
@@ -248,21 +248,29 @@ DISPLAYS: dict[str, tuple[Callable[[], Display], str]] = {
 }
 
 
-def display_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def one_of(
+    displays: dict[str, tuple[Callable[[], Any], str]], otherwise: Callable[[], Any]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Adds an option for each display; the command gets the chosen one as ``display``."""
 
-    @functools.wraps(command)
-    def wrapped(**arguments: Any) -> Any:
-        chosen = [name for name in DISPLAYS if arguments.pop(_parameter(name))]
-        if len(chosen) > 1:
-            raise click.UsageError(f"{' and '.join(chosen)} exclude one another")
-        make = DISPLAYS[chosen[0]][0] if chosen else Lines
-        return command(display=make(), **arguments)
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def wrapped(**arguments: Any) -> Any:
+            chosen = [name for name in displays if arguments.pop(_parameter(name))]
+            if len(chosen) > 1:
+                raise click.UsageError(f"{' and '.join(chosen)} exclude one another")
+            make = displays[chosen[0]][0] if chosen else otherwise
+            return command(display=make(), **arguments)
 
-    for name, (_, text) in reversed(DISPLAYS.items()):
-        wrapped = click.option(name, is_flag=True, help=text)(wrapped)
-    return wrapped
+        for name, (_, text) in reversed(displays.items()):
+            wrapped = click.option(name, is_flag=True, help=text)(wrapped)
+        return wrapped
+
+    return decorate
 
 
 def _parameter(option: str) -> str:
     return option.removeprefix("--").replace("-", "_")
+
+
+display_options = one_of(DISPLAYS, Lines)

@@ -72,8 +72,13 @@ class JsonLines(Display):
         )
 
     def _tell(self, event: str, **content: Any) -> None:
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        click.echo(json.dumps(_finite({"event": event, "time": now, **content})))
+        tell(event, **content)
+
+
+def tell(event: str, **content: Any) -> None:
+    """Print an event."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    click.echo(json.dumps(_finite({"event": event, "time": now, **content})))
 
 
 def _finite(content: Any) -> Any:

@@ -31,6 +31,7 @@ class Lazy(NamedTuple):
 
 COMMANDS = {
     "train": Lazy("train:train", "Train the controllers of a scenario."),
+    "sweep": Lazy("sweep:sweep", "Train with many settings and seeds, and find the best."),
     "evaluate": Lazy("evaluate:evaluate", "Evaluate a trained run or a reference controller."),
     "compare": Lazy("compare:compare", "Compare runs and controllers, with intervals."),
     "transfer": Lazy("transfer:transfer", "Drive runs in scenarios that they were not trained on."),

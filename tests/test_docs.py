@@ -33,6 +33,7 @@ SHORT = {
     "compare": ["--episodes", "1", "--set", "episode.steps=20", "--set", "warmup=null"],
     "transfer": ["--episodes", "1"],
     "report": ["--episodes", "1", "--no-clip"],
+    "sweep": ["--dry-run"],
     "render": [
         *("--start", "0", "--seconds", "0.2"),
         *("--set", "episode.steps=20", "--set", "warmup=null"),

@@ -28,7 +28,11 @@ PRELOADED = (
     "trafficrl.evaluation.transfer_files",
     "trafficrl.rendering",
     "trafficrl.deployment.live",
-    *(f"trafficrl.cli.{name}" for name in ("train", "evaluate", "compare", "transfer", "render")),
+    "trafficrl.sweep.runner",
+    *(
+        f"trafficrl.cli.{name}"
+        for name in ("train", "evaluate", "compare", "transfer", "render", "sweep")
+    ),
 )
 
 

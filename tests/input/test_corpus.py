@@ -9,12 +9,23 @@ from typing import Any
 
 import pytest
 
-from . import checkpoints, command_lines, maps, networks, policies, routes, runs, scenario_files
+from . import (
+    checkpoints,
+    command_lines,
+    maps,
+    networks,
+    policies,
+    routes,
+    runs,
+    scenario_files,
+    sweep_files,
+)
 from .cases import Case
 from .service import Service
 
 KINDS = {
     "scenario files and overrides": scenario_files.CASES,
+    "sweep files": sweep_files.CASES,
     "networks": networks.CASES,
     "routes": routes.CASES,
     "maps": maps.CASES,

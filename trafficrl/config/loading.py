@@ -14,7 +14,7 @@ import stat
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -28,18 +28,25 @@ MAX_BYTES = 1_000_000
 EXTENDS = "extends"
 PATH_SUFFIXES = ("_file", "_files")  # of keys
 
-_KEY_PATH = re.compile(r"[\w-]+(\.[\w-]+)*")
+KEY_PATH = re.compile(r"[\w-]+(\.[\w-]+)*")
+
+
+class Setting(NamedTuple):
+    """A key of a scenario, such as ``training.total_steps``, with a value that has a place."""
+
+    key: str
+    value: Node
 
 
 def load_scenario(
-    scenario: str | os.PathLike[str] | ScenarioConfig, overrides: Sequence[str] = ()
+    scenario: str | os.PathLike[str] | ScenarioConfig, overrides: Sequence[str | Setting] = ()
 ) -> ScenarioConfig:
     """Read, merge, override and validate a scenario.
 
     ``scenario`` is the path of a YAML file, the name of a bundled scenario
     (``ring``, ``paper/ring_dppo``), or a config to override. Each override is
     ``key.path=value`` with a YAML value that replaces what stood there; list
-    items go by index, as in ``observation.0.scale=10``.
+    items go by index, as in ``observation.0.scale=10``; or it is a ``Setting``.
 
     Raises ``ScenarioError`` with one line for each problem:
     ``file:line:column: key.path: what is wrong``.
@@ -49,8 +56,11 @@ def load_scenario(
     else:
         tree = reduce(_merge, reversed(_read_layers(os.fspath(scenario))))
     for override in overrides:
-        _override(tree, override)
-    tree = _absolute(tree, Path.cwd())  # what is relative yet is from the command line
+        if isinstance(override, Setting):
+            _set(tree, override, f"{override.value.where}: {override.key}")
+        else:
+            _override(tree, override)
+    tree = absolute(tree, Path.cwd())  # what is relative yet is from the command line
     try:
         return ScenarioConfig.model_validate(tree.plain())
     except ValidationError as error:
@@ -69,7 +79,7 @@ def scenario_schema() -> dict[str, Any]:
 
 def _read_layers(scenario: str) -> list[Node]:
     """The mapping of the file, then those of the files that it extends."""
-    path = _locate(scenario, Path())
+    path = locate(scenario, Path())
     text = _read(path)
     layers: list[Node] = []
     chain: list[Path] = []
@@ -82,7 +92,7 @@ def _read_layers(scenario: str) -> list[Node]:
                 f"{layer.where}: should be a mapping of keys such as 'name: ring', not {found}"
             )
         parent = layer.value.pop(EXTENDS, None)
-        layers.append(_absolute(layer, path.parent))
+        layers.append(absolute(layer, path.parent))
         if parent is None:
             return layers
         try:
@@ -96,7 +106,7 @@ def _parent(extends: Any, chain: list[Path]) -> tuple[Path, str]:
         raise ScenarioError(
             f"should be the path of a scenario file or a bundled name, not {show_value(extends)}"
         )
-    path = _locate(extends, chain[-1].parent)
+    path = locate(extends, chain[-1].parent)
     text = _read(path)
     if any(path.samefile(seen) for seen in chain):
         names = [str(one) for one in (*chain, path)]
@@ -105,7 +115,7 @@ def _parent(extends: Any, chain: list[Path]) -> tuple[Path, str]:
     return path, text
 
 
-def _locate(name: str, folder: Path) -> Path:
+def locate(name: str, folder: Path) -> Path:
     """The file of a bundled name, otherwise ``name`` as a path relative to ``folder``."""
     if not Path(name).suffix and name in scenario_names():
         return scenario_path(name)
@@ -114,19 +124,30 @@ def _locate(name: str, folder: Path) -> Path:
 
 def _read(path: Path) -> str:
     try:
+        return read_text(path)
+    except FileNotFoundError:
+        names = closest(path.stem, scenario_names())[:5]
+        raise ScenarioError(
+            f"{path}: no such file (bundled: {', '.join(names)} and others)"
+        ) from None
+
+
+def read_text(path: Path) -> str:
+    """The text of a YAML file.
+
+    Raises ``FileNotFoundError`` where there is none, ``ScenarioError`` for all else.
+    """
+    try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise ScenarioError(f"{path}: a directory (should be a YAML file)")
         if not stat.S_ISREG(status.st_mode):
             raise ScenarioError(f"{path}: not a regular file (should be a YAML file)")
         if status.st_size > MAX_BYTES:
-            raise ScenarioError(f"{path}: larger than 1 MB (a scenario is a few kB)")
+            raise ScenarioError(f"{path}: larger than 1 MB (should be a few kB)")
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        names = closest(path.stem, scenario_names())[:5]
-        raise ScenarioError(
-            f"{path}: no such file (bundled: {', '.join(names)} and others)"
-        ) from None
+        raise
     except UnicodeDecodeError as error:
         raise ScenarioError(
             f"{path}: not text at byte {error.start} (should be UTF-8 YAML)"
@@ -150,40 +171,46 @@ def _merge(parent: Node, child: Node) -> Node:
     return Node(merged, child.where)
 
 
-def _absolute(node: Node, folder: Path, is_path: bool = False) -> Node:
+def absolute(node: Node, folder: Path, is_path: bool = False) -> Node:
     """``node`` with all paths in it absolute, as seen from ``folder``; bundled names stay."""
     if isinstance(node.value, dict):
         items = {
-            key: _absolute(item, folder, key.endswith(PATH_SUFFIXES))
+            key: absolute(item, folder, is_path or key.endswith(PATH_SUFFIXES))
             for key, item in node.value.items()
         }
         return Node(items, node.where)
     if isinstance(node.value, list):
-        return Node([_absolute(item, folder, is_path) for item in node.value], node.where)
+        return Node([absolute(item, folder, is_path) for item in node.value], node.where)
     if is_path and isinstance(node.value, str) and node.value and not is_sumo_name(node.value):
         return Node(os.path.abspath(folder / node.value), node.where)
     return node
 
 
 def _override(tree: Node, override: str) -> None:
-    """Replace one value of ``tree`` in place."""
+    """Replace one value of ``tree`` in place by what stands on the command line."""
     path, equals, text = override.partition("=")
     path, text = path.strip(), text.strip()
-    if not equals or not _KEY_PATH.fullmatch(path):
+    if not equals or not KEY_PATH.fullmatch(path):
         raise ScenarioError(
             f"{OVERRIDE}{override[:60]!r}: should be KEY=VALUE, such as training.total_steps=20000"
         )
     where = f"{OVERRIDE}{path}"
     if not text or text.startswith("#"):
         raise ScenarioError(f"{where}: has no value (write null for none)")
-    value = parse_yaml(text, where, positions=False)
-    parts = path.split(".")
+    _set(tree, Setting(path, parse_yaml(text, where, positions=False)), where)
+
+
+def _set(tree: Node, setting: Setting, where: str) -> None:
+    """Replace one value of ``tree`` in place; ``where`` begins what is said of its key."""
+    parts = setting.key.split(".")
     if len(parts) > MAX_DEPTH:
         raise ScenarioError(f"{where}: more than {MAX_DEPTH} keys deep")
     node = tree
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
-        node = _put(node, part, value if last else None, f"{where}: {'.'.join(parts[:depth])}")
+        node = _put(
+            node, part, setting.value if last else None, f"{where}: {'.'.join(parts[:depth])}"
+        )
 
 
 def _put(node: Node, part: str, value: Node | None, owner: str) -> Node:

@@ -41,6 +41,12 @@ def replace_file(
         temporary.unlink(missing_ok=True)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Put ``text`` at ``path``; a crash leaves the old content or the new."""
+    content = text.encode()
+    replace_file(path, lambda file: file.write(content))
+
+
 def append(path: Path, text: str) -> None:
     """Add ``text`` to the end of a file, which is made if it is not there: all of it or nothing."""
     try:

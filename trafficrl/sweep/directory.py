@@ -1,0 +1,199 @@
+"""The sweep directory: what is tried, and what became of it.
+
+``base.yaml`` is the scenario with what the sweep sets, ``sweep.yaml`` the sweep of it,
+``trials.jsonl`` has a line an event, and is all that a sweep needs to go on;
+``trial-003/seed-1`` is a run directory, ``trial-003/log-1.txt`` what that training said;
+``results.md`` and ``results.json`` are made of the rest. Whoever sweeps holds ``.lock``.
+
+A process may be killed at any moment. ``sweep.yaml`` comes last of what ``create``
+writes: with it there is a sweep. An event is on the disk before what follows from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+from trafficrl.config import dump_scenario
+from trafficrl.config.yaml_source import to_yaml
+from trafficrl.errors import TrafficRLError
+from trafficrl.sweep.executor import Job
+from trafficrl.sweep.plan import Plan, Point, load_sweep
+from trafficrl.training.files import (
+    append,
+    is_partial,
+    keep_lines,
+    remove_partial_files,
+    replace_text,
+    sync,
+    whole_lines,
+)
+from trafficrl.training.lock import DirectoryLock
+from trafficrl.training.run_directory import RunDirectory
+
+Event = Literal["asked", "finished", "failed", "lost", "retried"]
+
+
+@dataclass
+class Trial:
+    """A point, and its trainings by their seeds."""
+
+    number: int
+    point: Point
+    scores: dict[int, float] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)  # why
+    losses: dict[int, list[str]] = field(default_factory=dict)  # how, since it was last retried
+
+    @property
+    def name(self) -> str:
+        return f"trial-{self.number:03}"
+
+    @property
+    def score(self) -> float | None:
+        """Mean over the seeds; none where one has failed, or there is none yet."""
+        return None if self.failures or not self.scores else fmean(self.scores.values())
+
+    def is_decided(self, seeds: Sequence[int]) -> bool:
+        """Whether nothing is left to be done."""
+        return not any(map(self.is_open, seeds))
+
+    def is_open(self, seed: int) -> bool:
+        """Whether that training is still to be done."""
+        return seed not in self.scores and seed not in self.failures
+
+    def add(self, event: Event, seed: int, said: Any) -> None:
+        """Something has become of a training."""
+        match event:
+            case "finished":
+                self.scores[seed] = float(said)
+            case "failed":
+                self.failures[seed] = str(said)
+            case "lost":
+                self.losses.setdefault(seed, []).append(str(said))
+            case "retried":
+                self.failures.pop(seed, None)
+                self.losses.pop(seed, None)
+
+
+class SweepDirectory:
+    """Paths and records of one sweep."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sweep_file = self.path / "sweep.yaml"
+        self.base_file = self.path / "base.yaml"
+        self.trials_file = self.path / "trials.jsonl"
+        self.lock = DirectoryLock(self.path)
+
+    def create(self, plan: Plan) -> SweepDirectory:
+        """Make a new sweep, locked, and return it; the same one may be there already.
+
+        Refuses a directory that holds something else.
+        """
+        path = self.path
+        sweep = plan.config.model_dump(mode="json", exclude_none=True)
+        texts = {
+            self.base_file: dump_scenario(plan.base),
+            self.sweep_file: to_yaml({**sweep, "scenario": self.base_file.name, "set": {}}),
+        }
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            there = [file for file in path.iterdir() if not is_partial(file)]
+        except OSError as error:
+            raise TrafficRLError(
+                f"{path}: cannot be written ({error.strerror}; choose another --output)"
+            ) from None
+        if self.sweep_file in there:
+            if any(not file.is_file() or _text(file) != text for file, text in texts.items()):
+                raise TrafficRLError(
+                    f"{path}: another sweep is there "
+                    f"(choose another --output, or go on with --resume {path})"
+                )
+        elif set(there) - {self.lock.path, self.base_file}:
+            raise TrafficRLError(f"{path}: not empty (choose another --output)")
+        self.lock.acquire()
+        remove_partial_files(path)
+        for file, text in texts.items():
+            replace_text(file, text)
+        return self
+
+    @classmethod
+    def open(cls, path: Path) -> SweepDirectory:
+        """An existing sweep; ``TrafficRLError`` if there is none."""
+        directory = cls(path)
+        if not directory.sweep_file.is_file():
+            what = "no such directory" if not path.exists() else "not a sweep directory"
+            raise TrafficRLError(f"{path}: {what} (should have a {directory.sweep_file.name})")
+        return directory
+
+    def plan(self) -> Plan:
+        """What is swept."""
+        return load_sweep(self.sweep_file)
+
+    def run(self, trial: Trial, seed: int) -> RunDirectory:
+        """Where a training of a trial is."""
+        return RunDirectory(self.path / trial.name / f"seed-{seed}")
+
+    def trials(self) -> list[Trial]:
+        """All that is recorded, in the order of points."""
+        trials: list[Trial] = []
+        number = 1
+        try:
+            for line in whole_lines(self.trials_file):
+                self._add(trials, json.loads(line))
+                number += 1
+        except UnicodeDecodeError as error:
+            raise TrafficRLError(
+                f"{self.trials_file}: is damaged (not text: {error.reason})"
+            ) from None
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            raise TrafficRLError(
+                f"{self.trials_file}:{number}: is damaged (cut the file before this line "
+                "to do again what follows)"
+            ) from None
+        return trials
+
+    def rewind(self) -> None:
+        """Cut off the beginning of a line that a crash has left."""
+        keep_lines(self.trials_file, lambda line: True)
+
+    def record(self, event: Event, trial: Trial, seed: int | None, said: Any) -> None:
+        """Add an event to the records, and to ``trial``."""
+        row = {"event": event, "trial": trial.number, "seed": seed, "said": said}
+        first = not self.trials_file.exists()
+        append(self.trials_file, json.dumps(row) + "\n")
+        sync(self.trials_file)
+        if first:
+            sync(self.path)  # its name
+        if seed is not None:
+            trial.add(event, seed, said)
+
+    def job(self, trial: Trial, seed: int) -> Job:
+        """A training of a trial."""
+        folder = self.path.absolute() / trial.name
+        settings = [f"{key}={json.dumps(value)}" for key, value in trial.point.items()]
+        return Job(
+            trial=trial.number,
+            seed=seed,
+            scenario=str(self.base_file.absolute()),
+            settings=settings,
+            run=str(folder / f"seed-{seed}"),
+            log=str(folder / f"log-{seed}.txt"),
+        )
+
+    def _add(self, trials: list[Trial], row: dict[str, Any]) -> None:
+        event, number, seed, said = (row[key] for key in ("event", "trial", "seed", "said"))
+        if event == "asked":
+            if number != len(trials) or not isinstance(said, dict):
+                raise ValueError("out of order")
+            trials.append(Trial(number, said))
+        else:
+            trials[number].add(event, int(seed), said)
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
