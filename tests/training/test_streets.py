@@ -77,7 +77,7 @@ def test_links_leave_out_who_is_not_there_and_keep_their_shape() -> None:
             present = torch.from_numpy(env.states.present)
             assert torch.equal(mask[..., 0], present)  # an agent hears itself where it is
             assert not mask[~present].any()
-            assert present.gather(1, index.flatten(1))[mask.flatten(1)].all()
+            assert present.gather(1, index.long().flatten(1))[mask.flatten(1)].all()
             changed += links is not last
             last = links
         assert len(shapes) == 1
