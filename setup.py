@@ -18,7 +18,7 @@ setup(
     packages=[*find_packages(include=["trafficrl", "trafficrl.*"]), *MAPPED],
     package_dir=MAPPED,
     package_data={
-        "trafficrl.benchmarks": ["*.yaml"],
+        "trafficrl.benchmarks": ["*.cpp", "*.yaml"],
         "trafficrl.reporting": ["*.j2"],
         "trafficrl.scenarios": ["**/*.yaml"],
         "trafficrl.sumo_configs": ["**/*.xml", "**/*.sumocfg", "**/*.netccfg"],

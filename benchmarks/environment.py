@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 
+from trafficrl.benchmarks import compiled
 from trafficrl.benchmarks.measuring import Block, Case, Group, Ratio
 from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.envs.array_env import ArrayEnv
@@ -18,7 +20,7 @@ UNIT = "simulation steps"
 REPLICAS = (1, 4, 16)
 TARGETS = {("environment", 1): 1.5, ("environment", 16): 1.35, ("collection", 16): 2.0}
 ENDLESS = "episode.steps=1000000000"
-SET_OFF = 12  # control intervals in which the vehicles get going
+SET_OFF_S = 6.0  # in which the vehicles get going
 SET_OFF_MPS2 = 0.5
 EVERY_STEP = "episode.control_interval_s=0.1"  # instead of 0.5 s
 
@@ -31,6 +33,7 @@ def environment() -> Group:
         base = f"simulationStep, B = {replicas}"
         cases.append(Case(base, UNIT, Bare(held)))
         for name, prepared in (
+            *((("the same from C++", Compiled(held)),) if compiled.COMPILER else ()),
             ("all read and commanded", Talking(held)),
             ("environment", Stepped(held)),
             ("environment, every step", Stepped(every)),
@@ -66,7 +69,7 @@ class Prepared:
         """Drive until all move."""
         env.reset(np.random.default_rng(0))
         action = np.full(self.shape, SET_OFF_MPS2, dtype=np.float32)
-        for _ in range(SET_OFF * round(0.5 / self.config.episode.control_interval_s)):
+        for _ in range(round(SET_OFF_S / self.config.episode.control_interval_s)):
             env.step(action)
 
 
@@ -144,6 +147,34 @@ class Talking(Prepared):
             env.close()
 
 
+class Compiled(Prepared):
+    """Speeds and odometers are read and speeds commanded by a compiled loop."""
+
+    @contextmanager
+    def __call__(self) -> Iterator[Block]:
+        import libsumo
+
+        env = ArrayEnv(self.config, replicas=self.shape[0], seed=0)
+        self.set_off(env)
+        ids = libsumo.vehicle.getIDList()
+        calls, count = compiled.library(), len(ids)
+        calls.watch((ctypes.c_char_p * count)(*(one.encode() for one in ids)), ctypes.c_long(count))
+        speeds, distances = np.empty(count), np.empty(count)
+        where = [ctypes.c_void_p(one.ctypes.data) for one in (speeds, distances)]
+
+        def block() -> int:
+            for _ in range(self.steps):
+                calls.read(*where)
+                calls.command(where[0])
+                libsumo.simulationStep()
+            return self.steps
+
+        try:
+            yield block
+        finally:
+            env.close()
+
+
 class Collected(Prepared):
     """Policies that act, and everything that they see and do kept for learning."""
 
@@ -167,6 +198,7 @@ class Collected(Prepared):
 PREPARED: dict[str, type[Prepared]] = {
     "simulationStep": Bare,
     "all read and commanded": Talking,
+    **({"the same from C++": Compiled} if compiled.COMPILER else {}),
     "environment": Stepped,
     "collection": Collected,
 }

@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 
-from trafficrl.algorithms.base import Streams
 from trafficrl.algorithms.dmpo import DMPO
 from trafficrl.algorithms.imagination import imagine
 from trafficrl.algorithms.rollout import Rollout
 from trafficrl.benchmarks.measuring import Block, Case, Group
 from trafficrl.config import load_scenario
-from trafficrl.training.seeding import torch_stream
+from trafficrl.training.seeding import update_streams
 from trafficrl.training.setup import make_algorithm
 from trafficrl.training.shard import Shard, acting_weights
 
@@ -27,11 +26,7 @@ class Learner:
         self.config = load_scenario(scenario, overrides)
         self.settings: Any = getattr(self.config.algorithms, self.config.training.algorithm)
         self.device = device
-        self.streams = Streams(
-            minibatches=torch_stream("minibatches", 0),
-            actions=torch_stream("actions", 0, device),
-            model=torch_stream("model", 0, device),
-        )
+        self.streams = update_streams(0, device)
 
     @cached_property
     def algorithm(self) -> Any:
@@ -108,7 +103,8 @@ class Model(Learner):
 
 def learning() -> Group:
     """What an update costs, by simulation step or by gradient step, with the shipped settings."""
-    ppo = Learner("ring", "training.algorithm=dppo")
+    # Without a limit of KL: updates on the same data again would skip most of their policy steps.
+    ppo = Learner("ring", "training.algorithm=dppo", "algorithms.dppo.target_kl=null")
     sac = Learner("catchup", "training.algorithm=dsac")
     ring = Model("ring", "training.algorithm=dmpo")
     platoon = Model("catchup", "training.algorithm=dmpo")

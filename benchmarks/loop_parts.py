@@ -1,23 +1,17 @@
-"""Times DMPO on catch-up, stacked and as a loop over agents: steps per CPU second of both.
+"""DMPO on catch-up, stacked and as a loop over agents, on the work of the authors' code.
 
-    python -m trafficrl.benchmarks.loop_parts [--repeats 5] [--fused] [--whole] [--set KEY=VALUE]
-
-The work is that of the authors' code (catchup_authors.yaml). A cycle is what lies between
-two trainings of the models: ``model_every`` iterations of one episode each. Its parts
-are timed in turns, in CPU time, and add up by how often a cycle has them.
+That is in catchup_authors.yaml. A cycle is what lies between two trainings of the models:
+``model_every`` iterations of one episode each.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import click
 import torch
 
 from trafficrl.algorithms import DMPO, Streams
@@ -29,7 +23,7 @@ from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.training.collector import Collector
 from trafficrl.training.links import LinkTracker
-from trafficrl.training.seeding import numpy_stream, torch_stream
+from trafficrl.training.seeding import numpy_stream, torch_stream, update_streams
 from trafficrl.training.setup import make_algorithm
 
 SCENARIO = Path(__file__).with_name("catchup_authors.yaml")
@@ -38,16 +32,16 @@ SHORT = ("algorithms.dmpo.model_every=2", "algorithms.dmpo.model.max_updates=100
 PARTS = ("collection", "model training", "imagination", "policy and critic updates")
 COLLECTION, MODEL, IMAGINATION, UPDATES = PARTS
 CYCLE = "whole cycle"
+PRODUCTS = "matrix products, 8 times 2048x64 by 64x64"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The same work by both, and how often a cycle has it."""
+    """The same work by both."""
 
     name: str
     stacked: Callable[[], object]
     loop: Callable[[], object]
-    count: int
 
 
 class Subjects:
@@ -97,11 +91,7 @@ class Subjects:
 
     def _streams(self) -> Streams:
         seed = self.config.training.seed
-        return Streams(
-            minibatches=torch_stream("minibatches", seed),
-            actions=torch_stream("actions", seed),
-            model=torch_stream("model", seed),
-        )
+        return update_streams(seed)
 
 
 def parts(subjects: Subjects) -> list[Part]:
@@ -120,26 +110,22 @@ def parts(subjects: Subjects) -> list[Part]:
         return loop.imagine(loop.branching_rows(there.model), there.model)
 
     data, loop_data = imagined(), loop.imagine(loop.branching_rows(there.model), there.model)
-    inner = s.model_every * s.inner_iterations
     return [
         Part(
             COLLECTION,
             lambda: subjects.rollout(stacked),
             lambda: subjects.rollout(loop),
-            s.model_every,
         ),
         Part(
             MODEL,
             lambda: stacked.dynamics.train(here.model),
             lambda: loop.train_model(there.model),
-            1,
         ),
-        Part(IMAGINATION, imagined, loop_imagined, inner),
+        Part(IMAGINATION, imagined, loop_imagined),
         Part(
             UPDATES,
             lambda: stacked.base.learn(data, here, 0.0),
             lambda: loop.learn(*loop_data, there),
-            inner,
         ),
     ]
 
@@ -172,7 +158,7 @@ def against_loop(overrides: Sequence[str] = SHORT) -> Group:
         for who in ("stacked", "loop")
     ]
     return Group(
-        cases,
+        [*cases, Case(PRODUCTS, "GFLOP", products)],
         [
             Ratio(
                 f"loop over agents: {name}",
@@ -186,44 +172,18 @@ def against_loop(overrides: Sequence[str] = SHORT) -> Group:
     )
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """CPU seconds of this process that it takes."""
-    begun = time.process_time()
-    work()
-    return time.process_time() - begun
+@contextmanager
+def products() -> Iterator[Block]:
+    """What the core can do at best: the largest products that a policy of each agent makes."""
+    rows, weights = torch.randn(8, 2048, 64), torch.randn(8, 64, 64)
+    times = 50
 
+    def block() -> float:
+        for _ in range(times):
+            torch.bmm(rows, weights)
+        return times * 2e-9 * 8 * 2048 * 64 * 64
 
-@click.command()
-@click.option("--repeats", default=5, show_default=True, help="of each part, in turns")
-@click.option("--fused", is_flag=True, help="the loop with torch's fused kernel of Adam")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="as of train")
-@click.option("--whole", is_flag=True, help="then a whole cycle of each, to confirm the sum")
-def main(repeats: int, fused: bool, overrides: tuple[str, ...], whole: bool) -> None:
-    """Time both and print a table."""
-    torch.set_num_threads(1)
-    subjects = Subjects(load_scenario(SCENARIO, overrides), fused=fused)
-    s = subjects.settings
-    steps = s.model_every * s.rollout_steps
-    total = [0.0, 0.0]
-    print("| part | times a cycle | loop, ms | stacked, ms | ratio |")
-    print("|---|---|---|---|---|")
-    for part in parts(subjects):
-        pairs = [(seconds(part.loop), seconds(part.stacked)) for _ in range(repeats)]
-        each = [statistics.median(column) for column in zip(*pairs, strict=True)]
-        ratio = statistics.median(loop / stacked for loop, stacked in pairs)
-        total = [sum_ + part.count * one for sum_, one in zip(total, each, strict=True)]
-        loop, stacked = (f"{1e3 * one:.0f}" for one in each)
-        print(f"| {part.name} | {part.count} | {loop} | {stacked} | {ratio:.2f} |", flush=True)
-    print(_rates("steps per CPU second, by the sum", steps, *total))
-    if whole:
-        loop_s = seconds(lambda: cycle(subjects, loop=True))
-        stacked_s = seconds(lambda: cycle(subjects, loop=False))
-        print(_rates("the same, a whole cycle", steps, loop_s, stacked_s))
-    subjects.close()
-
-
-def _rates(name: str, steps: int, loop: float, stacked: float) -> str:
-    return f"| {name} | | {steps / loop:.1f} | {steps / stacked:.1f} | {loop / stacked:.2f} |"
+    yield block
 
 
 def cycle(subjects: Subjects, *, loop: bool) -> int:
@@ -234,7 +194,3 @@ def cycle(subjects: Subjects, *, loop: bool) -> int:
         else:
             subjects.stacked.update(subjects.rollout(subjects.stacked), subjects.streams, 0.0)
     return subjects.settings.model_every * subjects.settings.rollout_steps
-
-
-if __name__ == "__main__":
-    main()

@@ -16,14 +16,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-Block = Callable[[], "int | Done"]
+Block = Callable[[], "float | Done"]
 Clock = Literal["cpu", "wall"]
 
 
 class Done(NamedTuple):
     """What a block of work came to."""
 
-    work: int  # how many units
+    work: float  # how many units
     figures: Mapping[str, float] = {}  # what else there is to say of it
 
 

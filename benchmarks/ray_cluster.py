@@ -22,14 +22,13 @@ import click
 import torch
 
 from trafficrl import cluster
-from trafficrl.algorithms import Streams
 from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.training.channel import pack, unpack
 from trafficrl.training.collector import Collected
 from trafficrl.training.fleet import Fleet
 from trafficrl.training.provenance import provenance
 from trafficrl.training.ray_actors import Actors
-from trafficrl.training.seeding import torch_stream
+from trafficrl.training.seeding import update_streams
 from trafficrl.training.setup import make_algorithm
 from trafficrl.training.shard import acting_weights
 from trafficrl.training.workers import Call, Pool, RemoteShard
@@ -111,11 +110,7 @@ def update_s(config: ScenarioConfig, widths: tuple[int, int], collected: Collect
     """CPU seconds of the first update with a rollout."""
     name, seed = config.training.algorithm, config.training.seed
     algorithm = make_algorithm(name, config, widths, seed=seed)
-    streams = Streams(
-        minibatches=torch_stream("minibatches", seed),
-        actions=torch_stream("actions", seed),
-        model=torch_stream("model", seed),
-    )
+    streams = update_streams(seed)
     begun = time.process_time()
     algorithm.update(collected.rollout, streams, 0.0)
     return time.process_time() - begun

@@ -7,7 +7,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,7 @@ from trafficrl.benchmarks.learning import learning
 from trafficrl.benchmarks.loop_parts import against_loop
 from trafficrl.benchmarks.measuring import Group, measure
 from trafficrl.benchmarks.scaling import scaling
-from trafficrl.benchmarks.training import training, workers
-from trafficrl.errors import TrafficRLError
+from trafficrl.benchmarks.training import thousand, training, workers
 from trafficrl.training.provenance import provenance
 
 TRAININGS = (
@@ -39,27 +38,37 @@ GROUPS: dict[str, Callable[[], Group]] = {
     "device": device,
     **{f"train-{'-'.join(names)}": partial(training, *names) for names in TRAININGS},
 }
+GROUPS |= {
+    f"1000-{name}-{weights}": partial(thousand, name, shared=weights == "shared")
+    for name in ("dppo", "dsac", "dmpo")
+    for weights in ("separate", "shared")
+}
 Content = dict[str, Any]
 
 
-def run_groups(names: Sequence[str], rounds: int, started: Callable[[str], None]) -> Content:
-    """Figures of these groups, as JSON holds them; ``started`` is told what begins."""
-    groups = {}
+def run_groups(
+    names: Sequence[str], rounds: int, started: Callable[[str], None]
+) -> Iterator[Content]:
+    """Figures of these groups as JSON holds them, so far: with those of one group more each time.
+
+    ``started`` is told what begins. A group that fails has its ``error`` in place of figures.
+    """
+    groups: Content = {}
     for name in names:
         started(name)
         groups[name] = _in_a_process(name, rounds)
-    return {"machine": machine(), "rounds": rounds, "groups": groups}
+        yield {"machine": machine(), "rounds": rounds, "groups": groups}
 
 
 def machine() -> Content:
     """What the figures depend on."""
     facts = provenance()
     names = ("started", "platform", "cpu", "cpu_cores", "git_revision", "versions")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         **{name: facts[name] for name in names},
-        "memory_gib": round(memory / 2**30, 1),
+        "memory_gib": round(installed / 2**30, 1),
         "load_average": os.getloadavg()[0],
         "gpus": gpus,
     }
@@ -75,7 +84,7 @@ def _in_a_process(name: str, rounds: int) -> Content:
     )
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
-        raise TrafficRLError(f"benchmark '{name}' failed: {said[-1]}")
+        return {"cases": {}, "ratios": {}, "error": said[-1]}
     content: Content = json.loads(done.stdout.splitlines()[-1])
     return content
 
@@ -89,6 +98,15 @@ def _measured(group: Group, rounds: int) -> Content:
         # Of Linux, in KiB; of child processes the largest.
         "peak_memory_mib": sum(resource.getrusage(who).ru_maxrss for who in usage) / 1024,
     }
+
+
+def failures(content: Mapping[str, Any]) -> list[str]:
+    """Groups that have failed, and why."""
+    return [
+        f"{name} ({group['error']})"
+        for name, group in content["groups"].items()
+        if "error" in group
+    ]
 
 
 def misses(content: Mapping[str, Any]) -> list[str]:

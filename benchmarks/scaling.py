@@ -11,15 +11,15 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from trafficrl.algorithms.base import Streams
 from trafficrl.algorithms.imagination import imagine
 from trafficrl.algorithms.rollout import Links, Rollout
+from trafficrl.benchmarks.environment import ENDLESS
 from trafficrl.benchmarks.measuring import Block, Case, Group, Ratio
 from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.graph import Neighbourhood, VehicleGraph
 from trafficrl.training.links import LinkTracker
-from trafficrl.training.seeding import torch_stream
+from trafficrl.training.seeding import update_streams
 from trafficrl.training.setup import make_algorithm
 
 SIZES = (22, 100, 316, 1000)  # vehicles
@@ -86,7 +86,7 @@ def standing(vehicles: int) -> Callable[[], Any]:
     def prepare() -> Iterator[Block]:
         import libsumo
 
-        env = ArrayEnv(ring_of(vehicles, "episode.steps=1000000000"), seed=0)
+        env = ArrayEnv(ring_of(vehicles, ENDLESS), seed=0)
         env.reset()
         links, action = LinkTracker(env, 3), np.full((1, vehicles, 1), 0.1, dtype=np.float32)
 
@@ -122,11 +122,7 @@ class Noise:
         self.config = ring_of(vehicles, f"training.algorithm={name}", share, *own)
         self.name, self.device, self.vehicles = name, device, vehicles
         self.links = ring_links(vehicles, getattr(self.config.algorithms, name).value_hops)
-        self.streams = Streams(
-            minibatches=torch_stream("minibatches", 0),
-            actions=torch_stream("actions", 0, device),
-            model=torch_stream("model", 0, device),
-        )
+        self.streams = update_streams(0, device)
 
     def prepared(self, work: Callable[[], int]) -> Callable[[], Any]:
         """For ``Case.prepare``."""

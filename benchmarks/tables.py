@@ -29,12 +29,16 @@ def _lines(content: Content) -> Iterator[str]:
         yield ""
         yield f"## {name}"
         yield ""
+        if "error" in group:
+            yield f"Failed: {group['error']}"
+            continue
         yield from _cases(group["cases"])
         if group["ratios"]:
             yield ""
             yield from _ratios(group["ratios"])
         yield ""
-        yield f"Peak memory {group['peak_memory_mib']:,.0f} MiB."
+        peak = f"{group['peak_memory_mib']:,.0f} MiB"
+        yield f"Peak memory of the process and its largest child: {peak}."
 
 
 def _cases(cases: Content) -> Iterator[str]:

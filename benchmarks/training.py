@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from trafficrl.benchmarks.environment import ENDLESS
 from trafficrl.benchmarks.measuring import Block, Case, Done, Group, Ratio
 from trafficrl.config import load_scenario
 from trafficrl.training.fleet import Fleet
@@ -17,50 +19,75 @@ from trafficrl.training.trainer import Trainer
 
 PARTS = ("collect", "update", "validate_and_save")
 ITERATIONS = 3
+# What has the policies learn in the first iteration.
+LEARNS_AT_ONCE = {"dmpo": ("warmup_iterations=0", "max_model_error=null")}
+VEHICLES = 1000
+SHARES = {"dppo": "", "dsac": "", "dmpo": "base."}
+# Short updates: memory does not grow with their number.
+FEW = {
+    "dppo": ("rollout_steps=200", "epochs=2"),
+    "dsac": ("rollout_steps=200", "updates_per_interval=0.2"),
+    "dmpo": (
+        *("base.rollout_steps=200", "inner_iterations=2", "model.max_updates=20"),
+        *LEARNS_AT_ONCE["dmpo"],
+    ),
+}
 COLLECTED = 24_000  # simulation steps of a block
 
 
 def training(scenario: str, algorithm: str) -> Group:
-    """The first iterations with the shipped settings, in this process, with one validation."""
+    """The first iterations with the shipped settings, in this process, with one validation.
 
+    Policies learn from the first on: without DMPO's iterations for the model alone, and
+    whatever the model's error.
+    """
+    settings = [f"algorithms.{algorithm}.{one}" for one in LEARNS_AT_ONCE.get(algorithm, ())]
+    return Group([_case(f"{scenario}, {algorithm}", scenario, algorithm, ITERATIONS, settings)])
+
+
+def thousand(algorithm: str, *, shared: bool) -> Group:
+    """Iterations of ``VEHICLES`` with all that a training has in memory."""
+    ring = [f"vehicles.0.count={VEHICLES}", f"network.length_m={260.0 / 22 * VEHICLES:.1f}"]
+    share = f"{SHARES[algorithm]}share_parameters={str(shared).lower()}"
+    settings = [f"algorithms.{algorithm}.{one}" for one in (share, *FEW[algorithm])]
+    name = f"ring of {VEHICLES}, {algorithm}, {'shared' if shared else 'separate'} weights"
+    return Group([_case(name, "ring", algorithm, 2, [*ring, "episode.steps=200", *settings])])
+
+
+def _case(
+    name: str, scenario: str, algorithm: str, iterations: int, overrides: Sequence[str]
+) -> Case:
     @contextmanager
     def prepare() -> Iterator[Block]:
+        chosen = [f"training.algorithm={algorithm}", "training.validate_episodes=1", *overrides]
+        config = load_scenario(scenario, chosen)
+        settings: Any = getattr(config.algorithms, algorithm)
+        total = iterations * settings.rollout_steps * config.training.replicas
+        lengths = [f"training.{one}={total}" for one in ("total_steps", "validate_every_steps")]
+        config = load_scenario(scenario, [*chosen, *lengths])
         with tempfile.TemporaryDirectory(prefix="trafficrl-bench-") as folder:
-            yield lambda: _train(scenario, algorithm, Path(folder))
+            run = RunDirectory(Path(folder) / "run")
+            trainer = Trainer(config, run)
+            try:
+                run.create(config, {"algorithm": algorithm, "device": "cpu"})
+                yield lambda: _train(trainer)
+            finally:
+                trainer.close()
 
-    return Group([Case(f"{scenario}, {algorithm}", "simulation steps", prepare, warm=False)])
+    return Case(name, "simulation steps", prepare, warm=False)
 
 
-def _train(scenario: str, algorithm: str, folder: Path) -> Done:
-    settings = getattr(load_scenario(scenario).algorithms, algorithm)
-    total = ITERATIONS * settings.rollout_steps * load_scenario(scenario).training.replicas
-    config = load_scenario(
-        scenario,
-        [
-            f"training.algorithm={algorithm}",
-            f"training.total_steps={total}",
-            f"training.validate_every_steps={total}",
-            "training.validate_episodes=1",
-        ],
-    )
-    run = RunDirectory(folder / "run")
-    trainer = Trainer(config, run)
-    try:
-        run.create(config, {"algorithm": algorithm, "device": "cpu"})
-        trainer.train()
-    finally:
-        trainer.close()
-    spent = {part: sum(row[f"{part}_s"] for row in run.timings()) for part in PARTS}
+def _train(trainer: Trainer) -> Done:
+    trainer.train()
+    timings = trainer.run.timings()
+    spent = {part: sum(row[f"{part}_s"] for row in timings) for part in PARTS}
     whole = sum(spent.values())
-    shares = {f"share_of_{part}": seconds / whole for part, seconds in spent.items()}
-    return Done(trainer.sim_steps, shares)
+    return Done(trainer.sim_steps, {f"share_of_{part}": s / whole for part, s in spent.items()})
 
 
 def workers() -> Group:
     """Two simulations of a ring that two processes collect at the same time, or one by one."""
-    config = load_scenario(
-        "ring", ["training.algorithm=dppo", "training.simulations=2", "episode.steps=1000000000"]
-    )
+    config = load_scenario("ring", ["training.algorithm=dppo", "training.simulations=2", ENDLESS])
 
     def case(count: int) -> Case:
         @contextmanager

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,7 +19,7 @@ import click
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write bench.json and bench.md there",
+    help="Write bench.json and bench.md there, after each benchmark",
 )
 @click.option("--list", "list_only", is_flag=True, help="Only name the benchmarks")
 def bench(names: tuple[str, ...], rounds: int, output: Path | None, list_only: bool) -> None:
@@ -24,10 +27,12 @@ def bench(names: tuple[str, ...], rounds: int, output: Path | None, list_only: b
 
     Figures are medians over rounds. What is compared is timed in turns, and ratios
     are taken within each round; still, a machine with nothing else to do is better.
+    Targets that are not met are told, and are no failure.
     """
-    from trafficrl.benchmarks.running import GROUPS, misses, run_groups
+    from trafficrl.benchmarks.running import GROUPS, failures, misses, run_groups
     from trafficrl.benchmarks.tables import as_markdown
-    from trafficrl.evaluation.files import output_directory, output_file
+    from trafficrl.errors import TrafficRLError
+    from trafficrl.evaluation.files import output_directory
 
     if list_only:
         click.echo("\n".join(GROUPS))
@@ -41,18 +46,21 @@ def bench(names: tuple[str, ...], rounds: int, output: Path | None, list_only: b
     def started(name: str) -> None:
         click.echo(f"{next(number)}/{len(chosen)} {name}", err=True)
 
-    if output is None:
-        content = run_groups(chosen, rounds, started)
-    else:
-        with (
-            output_directory(output),
-            output_file(output / "bench.json") as figures,
-            output_file(output / "bench.md") as table,
-        ):
-            content = run_groups(chosen, rounds, started)
-            figures.write(json.dumps(content, indent=2) + "\n")
-            table.write(as_markdown(content))
+    content: Mapping[str, Any] = {}
+    with nullcontext() if output is None else output_directory(output):
+        for content in run_groups(chosen, rounds, started):
+            if output is not None:  # an hour's figures should not hang on the last of them
+                _write(output / "bench.json", json.dumps(content, indent=2) + "\n")
+                _write(output / "bench.md", as_markdown(content))
     click.echo(as_markdown(content), nl=False)
-    missed = misses(content)
-    if missed:
+    if missed := misses(content):
         click.echo(f"targets not met: {'; '.join(missed)}", err=True)
+    if failed := failures(content):
+        raise TrafficRLError(f"failed: {'; '.join(failed)}")
+
+
+def _write(path: Path, text: str) -> None:
+    from trafficrl.evaluation.files import output_file
+
+    with output_file(path) as file:
+        file.write(text)

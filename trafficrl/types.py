@@ -152,7 +152,11 @@ class Moments(VehicleStates):
     def __getattr__(self, name: str) -> Any:
         """A field that nobody has read yet."""
         values = [getattr(part, name) for part in self._parts]
-        joined = np.concatenate(values) if isinstance(values[0], np.ndarray) else values[0]
+        joined = values[0]
+        if isinstance(joined, np.ndarray):
+            joined = np.concatenate(values)
+        elif any(value != joined for value in values):
+            raise AttributeError(f"{name} differs from moment to moment")
         setattr(self, name, joined)
         return joined
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from trafficrl.benchmarks import running
 from trafficrl.benchmarks.environment import PREPARED, ring
 from trafficrl.benchmarks.measuring import Case, Done, Group, Ratio, Timed, compare, measure
 from trafficrl.benchmarks.tables import as_markdown
@@ -76,6 +77,21 @@ def test_a_block_has_simulated_what_it_says(kind: str) -> None:
 def test_an_unknown_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "learing"]) == 2
     assert "no benchmark 'learing' (one of environment," in capsys.readouterr().err
+
+
+def test_a_benchmark_that_fails_leaves_the_figures_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Of its own process, which does not know it.
+    monkeypatch.setitem(running.GROUPS, "nothing", lambda: Group([]))
+    arguments = ["bench", "nothing", "train-catchup-dppo", "--rounds", "1"]
+    assert main([*arguments, "--output", str(tmp_path)]) == 1
+    assert (
+        capsys.readouterr().err.splitlines()[-1] == "error: failed: nothing (KeyError: 'nothing')"
+    )
+    table = (tmp_path / "bench.md").read_text(encoding="utf-8")
+    assert "Failed: KeyError: 'nothing'" in table
+    assert "| catchup, dppo | cpu |" in table
 
 
 def test_figures_and_table_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

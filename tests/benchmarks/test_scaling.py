@@ -7,13 +7,17 @@ import pytest
 from trafficrl.benchmarks import scaling
 from trafficrl.benchmarks.device import device
 from trafficrl.benchmarks.scaling import costs, ring_links, ring_of, standing
+from trafficrl.config import load_scenario
 
 
 def test_rings_are_equally_dense() -> None:
+    shipped = load_scenario("ring")
     for size in scaling.SIZES:
         config = ring_of(size)
-        spacing = config.network.length_m / config.n_vehicles
-        assert config.n_agents == size and spacing == pytest.approx(260.0 / 22, rel=1e-3)
+        assert config.n_agents == size
+        assert config.network.length_m / size == pytest.approx(
+            shipped.network.length_m / shipped.n_vehicles, rel=1e-3
+        )
 
 
 def test_links_are_those_of_a_ring() -> None:
@@ -36,14 +40,18 @@ def test_every_part_counts_its_vehicle_steps(monkeypatch, shared: bool) -> None:
             assert block() == 3 * expected[name], name
 
 
-def test_an_environment_whose_sumo_stands_still_reads_the_same_states(monkeypatch) -> None:
+def test_sumo_stands_still_where_its_step_is_left_out(monkeypatch) -> None:
+    import libsumo
+
     monkeypatch.setattr(scaling, "ENOUGH", 1)
     with standing(5)() as block:
+        before = libsumo.simulation.getTime()
         assert block() == 5 * 5
+        assert libsumo.simulation.getTime() == before
 
 
 def test_without_a_gpu_there_is_nothing_to_compare() -> None:
     group = device()
     names = [case.name for case in group.cases]
     assert "PPO update, cpu" in names and "inference, cpu" not in names
-    assert all(ratio.target == 5.0 and ratio.faster for ratio in group.ratios)
+    assert not group.ratios

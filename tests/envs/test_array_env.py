@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from trafficrl.envs.array_env import ArrayEnv, Step
-from trafficrl.types import FloatArray
+from trafficrl.errors import SimulationError
+from trafficrl.types import FloatArray, Moments, VehicleStates
 
 OpenArray = Callable[..., ArrayEnv]
 
@@ -224,3 +225,24 @@ def test_an_interval_ends_with_the_episode(open_array: OpenArray) -> None:
         step = env.step(crash(env))
     assert env.steps == 37
     assert step.sim_steps.tolist() == [2]
+
+
+def test_an_episode_that_is_over_takes_no_step(open_array: OpenArray) -> None:
+    env = open_array("ring", "episode.steps=10")
+    actions = random_actions(env, 10)
+    with pytest.raises(SimulationError, match=r"the episode is over \(reset first\)"):
+        env.step(actions[0])  # none has begun
+    env.reset()
+    assert len(run(env, actions)) == 2
+    with pytest.raises(SimulationError, match=r"the episode is over \(reset first\)"):
+        env.step(actions[2])
+
+
+def test_moments_are_joined_in_their_order_where_they_differ_in_arrays() -> None:
+    still, moving = VehicleStates.at_rest((2, 3)), VehicleStates.at_rest((2, 3), time=0.1)
+    moving.speed = np.arange(6.0).reshape(2, 3)
+    joined = Moments([still, moving])
+    assert joined.speed.tolist() == [[0.0] * 3, [0.0] * 3, [0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    assert joined.driven.shape == (4, 3)
+    with pytest.raises(AttributeError, match="time differs from moment to moment"):
+        _ = joined.time

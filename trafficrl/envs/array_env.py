@@ -12,6 +12,7 @@ from trafficrl.config.scenario import ScenarioConfig
 from trafficrl.controllers import Controller
 from trafficrl.envs.actions import make_actions
 from trafficrl.envs.worlds import make_world
+from trafficrl.errors import SimulationError
 from trafficrl.graph import GraphTracker, VehicleGraph
 from trafficrl.terms.observations import FEATURES
 from trafficrl.terms.rewards import COLLISION, REWARD_TERMS
@@ -150,6 +151,8 @@ class ArrayEnv:
         return self._trackers
 
     def _run(self, drive: Drive) -> Step:
+        if self.done:
+            raise SimulationError("the episode is over (reset first)")
         started = self.active.copy()
         terminated = np.zeros(self.replicas, dtype=bool)
         collisions = np.zeros(self.replicas, dtype=np.int64)

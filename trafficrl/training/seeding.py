@@ -12,6 +12,8 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
+from trafficrl.algorithms.base import Streams
+
 Purpose = Literal[
     "environment",
     "policy",
@@ -35,6 +37,15 @@ def torch_stream(
     """Stream ``index`` of a purpose, as a torch generator."""
     words = _sequence(purpose, seed, index).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(words[0] >> np.uint64(1)))
+
+
+def update_streams(seed: int, device: str = "cpu") -> Streams:
+    """The streams of a learner's updates."""
+    return Streams(
+        minibatches=torch_stream("minibatches", seed),
+        actions=torch_stream("actions", seed, device),
+        model=torch_stream("model", seed, device),
+    )
 
 
 def _sequence(purpose: Purpose, seed: int, index: int) -> np.random.SeedSequence:

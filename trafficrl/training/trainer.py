@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from trafficrl import memory
-from trafficrl.algorithms import Streams
 from trafficrl.config import ScenarioConfig
 from trafficrl.config.scenario import RoutesStart
 from trafficrl.errors import CheckpointError, NumericalError, TrafficRLError, WriteError
@@ -22,7 +21,7 @@ from trafficrl.training.fleet import Fleet
 from trafficrl.training.progress import Phase, Progress
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.saving import Saver, first_nan
-from trafficrl.training.seeding import torch_stream
+from trafficrl.training.seeding import update_streams
 from trafficrl.training.setup import make_algorithm
 from trafficrl.training.shard import Weights, acting_weights
 from trafficrl.training.warning_log import WarningLog
@@ -71,11 +70,7 @@ class Trainer:
         except BaseException:
             self.fleet.close()
             raise
-        self._streams = Streams(
-            minibatches=torch_stream("minibatches", settings.seed),
-            actions=torch_stream("actions", settings.seed, device),
-            model=torch_stream("model", settings.seed, device),
-        )
+        self._streams = update_streams(settings.seed, device)
         self._rollout_steps: int = getattr(config.algorithms, settings.algorithm).rollout_steps
         self.iteration = 0
         self.sim_steps = 0
