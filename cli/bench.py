@@ -34,13 +34,13 @@ def bench(names: tuple[str, ...], rounds: int, output: Path | None, list_only: b
     from trafficrl.errors import TrafficRLError
     from trafficrl.evaluation.files import output_directory
 
-    if list_only:
-        click.echo("\n".join(GROUPS))
-        return
     for name in names:
         if name not in GROUPS:
             raise click.UsageError(f"no benchmark '{name}' (one of {', '.join(GROUPS)})")
     chosen = names or tuple(GROUPS)
+    if list_only:
+        click.echo("\n".join(chosen))
+        return
     number = iter(range(1, len(chosen) + 1))
 
     def started(name: str) -> None:

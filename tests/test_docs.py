@@ -34,6 +34,7 @@ SHORT = {
     "transfer": ["--episodes", "1"],
     "report": ["--episodes", "1", "--no-clip"],
     "sweep": ["--dry-run"],
+    "bench": ["--list"],  # tests/benchmarks runs some
     "render": [
         *("--start", "0", "--seconds", "0.2"),
         *("--set", "episode.steps=20", "--set", "warmup=null"),
