@@ -29,6 +29,7 @@ FEW = {
     "dsac": ("rollout_steps=200", "updates_per_interval=0.2"),
     "dmpo": (
         *("base.rollout_steps=200", "inner_iterations=2", "model.max_updates=20"),
+        "branches=256",
         *LEARNS_AT_ONCE["dmpo"],
     ),
 }
