@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from trafficrl.config import dump_scenario, load_scenario
 from trafficrl.config.yaml_source import parse_yaml, to_yaml
 from trafficrl.sweep.directory import SweepDirectory
 from trafficrl.sweep.executor import End, Job
@@ -87,6 +88,8 @@ class Scripted:
             return [End(job, lost=lost) if lost != said else End(job, error=said)]
         run = Path(job.run)
         run.mkdir(parents=True, exist_ok=True)
+        config = load_scenario(job.scenario, [*job.settings, f"training.seed={job.seed}"])
+        (run / "scenario.yaml").write_text(dump_scenario(config))
         validation = dict.fromkeys(("collisions", "mean_speed_mps"), 0.0) | {"return": said}
         row = {"iteration": 1, "sim_steps": 160}
         row |= {f"validation_{key}": value for key, value in validation.items()}

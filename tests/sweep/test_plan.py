@@ -116,6 +116,34 @@ def test_paths_are_seen_from_the_sweep_file(tmp_path: Path) -> None:
     assert choices == [[str(tmp_path / "b.net.xml")]]
 
 
+def test_what_is_set_may_need_what_is_searched(tmp_path: Path) -> None:
+    """40 vehicles do not fit the scenario's ring of 260 m, but each of the rings searched."""
+    fixed = {**SMALL, "vehicles.0.count": 40}
+    del fixed["network.length_m"]
+    for search in (
+        {"kind": "grid", "values": {"network.length_m": [800.0, 900.0]}},
+        optuna(**{"network.length_m": {"low": 800.0, "high": 900.0}}),
+    ):
+        plan = plan_of(tmp_path, set=fixed, search=search)
+        assert plan.first == {"network.length_m": 800.0}
+        assert plan.scenario(plan.first).network.length_m == 800.0
+        kept = SweepDirectory(tmp_path / search["kind"]).create(plan).plan()
+        assert (kept.base, kept.first) == (plan.base, plan.first)
+    values = {"network.length_m": [100.0, 90.0]}
+    said = failure(tmp_path, set=fixed, search={"kind": "grid", "values": values})
+    assert "40 vehicles do not fit a ring" in said
+
+
+@pytest.mark.parametrize("figure", ["collisions", "mean_speed_mps"])
+def test_what_is_better_is_said_of_all_but_the_return(tmp_path: Path, figure: str) -> None:
+    said = failure(tmp_path, objective={"figure": figure})
+    assert f"should say whether to maximise or minimise {figure}" in said
+    assert said.count("\n") == 0
+    plan = plan_of(tmp_path, objective={"figure": figure, "direction": "minimise"})
+    assert plan.config.objective.sign == -1.0
+    assert plan_of(tmp_path, objective={"figure": "return"}).config.objective.sign == 1.0
+
+
 def test_the_figures_of_an_objective_are_those_of_validations() -> None:
     figures = Objective.model_json_schema()["properties"]["figure"]["enum"]
     assert tuple(figures) == VALIDATED

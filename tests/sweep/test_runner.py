@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from trafficrl.config import dump_scenario
 from trafficrl.errors import TrafficRLError
 from trafficrl.sweep.directory import SweepDirectory
+from trafficrl.sweep.executor import End
 from trafficrl.sweep.plan import Plan, load_sweep
 from trafficrl.sweep.runner import LOSSES, Runner
 from trafficrl.sweep.scores import score
@@ -159,7 +163,7 @@ def test_the_beginning_of_a_line_is_cut_off_and_damage_is_told(plan: Plan, tmp_p
     ):
         records.write_text(before + damage)
         with pytest.raises(TrafficRLError, match=rf"trials\.jsonl:{before.count(chr(10)) + 1}: "):
-            SweepDirectory(path).trials()
+            SweepDirectory(path).trials(plan)
 
 
 def test_records_that_are_no_text_are_one_line(plan: Plan, tmp_path: Path) -> None:
@@ -172,7 +176,7 @@ def test_records_that_are_no_text_are_one_line(plan: Plan, tmp_path: Path) -> No
 def test_trials_and_seeds_can_be_added_and_points_cannot_be_changed(tmp_path: Path) -> None:
     ranges = {LR: {"low": 1e-4, "high": 1e-1, "log": True}, "graph.range_m": {"choices": [1, 50.0]}}
     search = {"kind": "optuna", "trials": 4, "ranges": ranges}
-    plan = plan_of(tmp_path, search=search, seeds=[0])
+    plan = plan_of(tmp_path, search=search, seeds=[0], objective={"direction": "minimise"})
     path = tmp_path / "s"
     score = Scripted(lambda point, seed: point[LR])
     session(plan, path, score)
@@ -183,11 +187,72 @@ def test_trials_and_seeds_can_be_added_and_points_cannot_be_changed(tmp_path: Pa
     runner = Runner(more, SweepDirectory(path), make_search(more), jobs=1)
     runner.run(score)
     assert [seed for _, seed in score.started] == [0] * 4 + [1] * 4 + [0, 1]
-    for other in (text.replace("50.0", "60.0"), text.replace("graph.range_m", LAMBDA)):
-        file.write_text(other.replace("[1, ", "[0.9, ").replace("[0.9, 50.0]", "[0.9, 0.5]"))
+    for was, now, said in (
+        ("50.0", "60.0", r"search\.ranges\.graph\.range_m\.choices is \[1, 60\.0\] and was"),
+        ("graph.range_m", "training.worker_timeout_s", r"search\.ranges\.graph\.range_m is null and was"),
+        ("seed: 0", "seed: 1", r"search\.seed is 1 and was 0"),
+        ("figure: return", "figure: collisions", r'objective\.figure is "collisions" and was'),
+        ("minimise", "maximise", r'objective\.direction is "maximise" and was "minimise"'),
+        ("trials: 4", "trials: 3", r"search\.trials is 3, and 5 are recorded"),
+        ("seeds: [0]", "seeds: [0]", r"seeds has not 1, of which trainings are recorded"),
+    ):
+        file.write_text(text.replace("trials: 4", "trials: 5").replace(was, now, 1))
+        if was == "trials: 4":
+            file.write_text(text.replace(was, now))
         plan = load_sweep(file)
-        with pytest.raises(TrafficRLError, match=r"point \d of trials\.jsonl .* is none of"):
+        with pytest.raises(TrafficRLError, match=said):
             Runner(plan, SweepDirectory(path), make_search(plan), jobs=1)
+    file.write_text(text.replace("trials: 4", "trials: 5").replace("seeds: [0]", "seeds: [0, 1]"))
+    base = path / "base.yaml"
+    base.write_text(base.read_text().replace("length_m: 120.0", "length_m: 130.0"))
+    plan = load_sweep(file)
+    with pytest.raises(TrafficRLError, match=r"base\.network\.length_m is 130\.0 and was 120\.0"):
+        Runner(plan, SweepDirectory(path), make_search(plan), jobs=1)
+
+
+def test_with_fewer_trials_than_there_are_nothing_more_is_asked(tmp_path: Path) -> None:
+    ranges = {LR: {"low": 1e-4, "high": 1e-1}}
+    search = {"kind": "optuna", "trials": 4, "ranges": ranges}
+    plan = plan_of(tmp_path, search=search, seeds=[0])
+    directory = SweepDirectory(tmp_path / "s").create(plan)
+    runner = Runner(plan, directory, make_search(plan), jobs=1)
+    executor = Scripted(lambda point, seed: point[LR])
+    runner.run(executor)
+    fewer = plan.config.search.model_copy(update={"trials": 3})
+    runner.plan = replace(plan, config=plan.config.model_copy(update={"search": fewer}))
+    runner.run(executor)
+    assert len(executor.started) == 4
+    directory.lock.release()
+
+
+@pytest.mark.parametrize("moment", ["start", "score"])
+def test_a_training_of_something_else_is_neither_gone_on_with_nor_scored(
+    plan: Plan, tmp_path: Path, moment: str
+) -> None:
+    path = tmp_path / "s"
+    session(plan, path, Scripted(total))
+    other = (path / "trial-001" / "seed-0" / "scenario.yaml").read_text()
+    run = tmp_path / "t" / "trial-000" / "seed-0"
+
+    class Meddled(Scripted):
+        def wait(self, seconds: float) -> Sequence[End]:
+            ends = super().wait(seconds)
+            if moment == "score":
+                (run / "scenario.yaml").write_text(other)
+            return ends
+
+    if moment == "start":
+        run.mkdir(parents=True)
+        (run / "scenario.yaml").write_text(other)
+    executor = Meddled(total)
+    directory = SweepDirectory(tmp_path / "t")
+    directory.path.mkdir(exist_ok=True)
+    runner = Runner(plan, directory, make_search(plan), jobs=1)
+    directory.base_file.write_text(dump_scenario(plan.base))
+    with pytest.raises(TrafficRLError, match=rf"{run}: is a training of another scenario"):
+        runner.run(executor)
+    assert len(executor.started) == (moment == "score")
+    assert not runner.trials[0].scores
 
 
 def test_one_sweep_at_a_time_and_another_one_is_refused(plan: Plan, tmp_path: Path) -> None:

@@ -98,6 +98,13 @@ def test_recalled_points_lead_to_the_same_next_ones(plan: Plan, known: int) -> N
     assert rest == whole[known:]
 
 
+def test_a_point_of_another_search_is_not_recalled(plan: Plan) -> None:
+    [point] = asked(make_search(plan), 1)
+    for other in ({**point, KINDS: "dmpo"}, {LR: 1e-3}):
+        with pytest.raises(TrafficRLError, match=r"point 0 of trials\.jsonl .* is none of"):
+            make_search(plan).recall(0, other)
+
+
 def test_choices_may_be_lists_and_mappings(tmp_path: Path) -> None:
     choices: list[Any] = [[8], [16, 16], None]
     ranges = {"algorithms.dppo.policy_hidden": {"choices": choices[:2]}}

@@ -81,11 +81,19 @@ class Objective(Section):
     figure: Literal[
         "return", "mean_speed_mps", "speed_std_mps", "collisions", "override_fraction"
     ] = Field("return", description="which one; those of metrics.jsonl")
-    direction: Literal["maximise", "minimise"] = Field("maximise", description="what is better")
+    direction: Literal["maximise", "minimise"] = Field(
+        "maximise", description="what is better; only a return is maximised unless said"
+    )
     validation: Literal["best", "last"] = Field(
         "best",
         description="best: of the checkpoint that evaluate drives (fewest collisions, then return)",
     )
+
+    @model_validator(mode="after")
+    def _says_what_is_better(self) -> Objective:
+        if self.figure != "return" and "direction" not in self.model_fields_set:
+            raise ValueError(f"should say whether to maximise or minimise {self.figure}: direction")
+        return self
 
     @property
     def sign(self) -> float:

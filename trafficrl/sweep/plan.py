@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +39,7 @@ class Plan:
     config: SweepConfig  # paths absolute
     base: ScenarioConfig  # with what the sweep sets
     whole: frozenset[Key]  # keys of ranges that take whole numbers alone
+    first: Point = field(default_factory=dict)  # one at which the base can be tried
 
     @property
     def n_points(self) -> int:
@@ -47,6 +48,16 @@ class Plan:
         if isinstance(search, GridSearch):
             return math.prod(map(len, search.values.values()))
         return search.trials
+
+    def decisive(self) -> dict[str, Any]:
+        """All that scores depend on, plain: for trials and seeds that are the same."""
+        search = self.config.search.model_dump(mode="json", exclude={"trials"})
+        objective = self.config.objective.model_dump(mode="json")
+        return {
+            "base": self.base.model_dump(mode="json"),
+            "search": search,
+            "objective": objective,
+        }
 
     def scenario(self, point: Point) -> ScenarioConfig:
         """The scenario at a point; ``ScenarioError`` where its values do not go together."""
@@ -86,11 +97,43 @@ def load_sweep(path: Path) -> Plan:
     searched = _child(tree, "search", "values" if config.search.kind == "grid" else "ranges")
     fixed = tree.child("set") or Node({}, tree.where)
     _check_keys(fixed, searched)
-    base = load_scenario(config.scenario, _settings(dict(_items(fixed))))
+    corners = _corners(searched)
+    base = _base(config.scenario, dict(_items(fixed)), corners)
+    first = next((one for one in corners if _is_scenario(base, one)), {})
     if isinstance(config.search, GridSearch):
         _check_grid(base, searched, path)
-        return Plan(config, base, frozenset())
-    return Plan(config, base, _check_ranges(base, searched, path))
+        whole = frozenset[Key]()
+    else:
+        whole = _check_ranges(base, searched, path)
+    return Plan(config, base, whole, {key: node.plain() for key, node in first.items()})
+
+
+def _corners(searched: Node) -> list[dict[Key, Node]]:
+    """The points of all first, and of all last values."""
+    ends = {key: _ends(node) for key, node in _items(searched)}
+    return [{key: some[place] for key, some in ends.items()} for place in (0, -1)]
+
+
+def _base(
+    scenario: str, fixed: Mapping[Key, Node], corners: Sequence[Mapping[Key, Node]]
+) -> ScenarioConfig:
+    """The scenario with what is set: by itself, or at a corner if it needs what is searched."""
+    problem: ScenarioError | None = None
+    for corner in ({}, *corners):
+        try:
+            return load_scenario(scenario, _settings({**fixed, **corner}))
+        except ScenarioError as error:
+            problem = problem or error
+    assert problem is not None
+    raise problem
+
+
+def _is_scenario(base: ScenarioConfig, point: Mapping[Key, Node]) -> bool:
+    try:
+        load_scenario(base, _settings(point))
+    except ScenarioError:
+        return False
+    return True
 
 
 def _with_paths(tree: Node, folder: Path) -> Node:
@@ -146,12 +189,11 @@ def _check_ranges(base: ScenarioConfig, searched: Node, path: Path) -> frozenset
 
     Each has to go with what the scenario has, or with the low or the high ends of the others.
     """
-    ends = {key: _ends(node) for key, node in _items(searched)}
-    corners = [{key: some[place] for key, some in ends.items()} for place in (0, -1)]
+    corners = _corners(searched)
     problems: list[str] = []
     whole = set()
     for key, node in _items(searched):
-        for end in ends[key]:
+        for end in _ends(node):
             points = [{key: end}, *({**corner, key: end} for corner in corners)]
             config, lines = _tried(base, points, node.where, path)
             problems += lines
@@ -194,8 +236,8 @@ def _refuse(problems: Iterable[str]) -> None:
 
 
 def _ends(node: Node) -> list[Node]:
-    """What stands for all values of a range: its choices, or both ends."""
-    return _list(node.child("choices")) or [_child(node, "low"), _child(node, "high")]
+    """What stands for all values: those of a grid, the choices of a range, or both its ends."""
+    return _list(node) or _list(node.child("choices")) or [_child(node, "low"), _child(node, "high")]
 
 
 def _settings(values: Mapping[Key, Node]) -> list[Setting]:

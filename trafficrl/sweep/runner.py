@@ -41,8 +41,8 @@ class Runner:
         self.plan, self.directory = plan, directory
         self._search, self._jobs = search, jobs
         self._stopping = False
-        self.trials = directory.trials()
-        directory.rewind()
+        self.trials = directory.trials(plan)
+        directory.begin(plan)
         for trial in self.trials:
             if retry_failed:
                 for seed in list(trial.failures):
@@ -83,6 +83,7 @@ class Runner:
                 if wrong := self._what_is_wrong_with(trial):
                     on_news(self._record("failed", trial, seed, wrong))
                     continue
+                self.directory.refuse_another_run(self.plan, trial, seed)
                 executor.start(self.directory.job(trial, seed))
                 running[trial.number, seed] = trial
             if not running:
@@ -104,7 +105,7 @@ class Runner:
                 if trial.is_open(seed) and (trial.number, seed) not in running:
                     return trial, seed
         number = len(self.trials)
-        if number == self.plan.n_points:
+        if number >= self.plan.n_points:
             return None
         trial = Trial(number, self._search.ask(number))
         self.directory.record("asked", trial, None, trial.point)
@@ -126,6 +127,7 @@ class Runner:
             return self._record("failed", trial, seed, end.error)
         lost = end.lost
         if lost is None:
+            self.directory.refuse_another_run(self.plan, trial, seed)
             try:
                 found = self._score(trial, seed)
             except TrafficRLError as error:
