@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trafficrl.errors import TrafficRLError
+
 from .displays import one_of
 from .numbers import FiniteRange
+from .signals import stop_on_signals
 from .sweep_displays import DISPLAYS, Display, Lines
 
 if TYPE_CHECKING:
-    from trafficrl.sweep.directory import Trial
+    from trafficrl.sweep.directory import SweepDirectory, Trial
     from trafficrl.sweep.executor import Executor
     from trafficrl.sweep.plan import Plan
     from trafficrl.sweep.runner import Runner
@@ -39,9 +41,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--cpus",
     type=FiniteRange(0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="With --on: CPUs of the cluster for each training",
+    help="With --on: CPUs of the cluster for each training  [default: 1]",
 )
 @click.option("--dry-run", is_flag=True, help="List what would run, and check it")
 @one_of(DISPLAYS, Lines)
@@ -52,7 +52,7 @@ def sweep(
     retry_failed: bool,
     jobs: int | None,
     address: str | None,
-    cpus: float,
+    cpus: float | None,
     dry_run: bool,
     display: Display,
 ) -> None:
@@ -68,6 +68,10 @@ def sweep(
         raise click.UsageError("--output cannot be changed with --resume")
     if retry_failed and resume is None:
         raise click.UsageError("--retry-failed goes with --resume DIR")
+    if cpus is not None and address is None:
+        raise click.UsageError("--cpus goes with --on ray://...")
+    if dry_run and not isinstance(display, Lines):
+        raise click.UsageError("--dry-run prints a list (leave out --quiet and --log-json)")
     from trafficrl.sweep.directory import SweepDirectory
     from trafficrl.sweep.plan import load_sweep
     from trafficrl.sweep.runner import Runner
@@ -84,72 +88,61 @@ def sweep(
             directory = SweepDirectory(output or _default_path(sweep_file))
         search = make_search(plan)
         if dry_run:
-            for line in _listed(plan, directory.trials()):
+            if resume is None:
+                directory.check(plan)
+            for line in _listed(plan, directory.trials(plan)):
                 click.echo(line)
             return
-        make_executor = stack.enter_context(_executors(address, cpus))
+        make_executor = stack.enter_context(_executors(address, cpus or 1.0))
         if resume is None:
-            try_out(plan.base)
+            directory.check(plan)
+            try_out(plan.scenario(plan.first))
             directory.create(plan)
         else:
             directory.lock.acquire()
         stack.callback(directory.lock.release)
-        executor = make_executor(directory.path)
+        runner = Runner(plan, directory, search, retry_failed=retry_failed)
+        executor = make_executor(directory)
+        stack.callback(executor.close)
         jobs = jobs or plan.config.jobs or executor.slots
-        runner = Runner(plan, directory, search, jobs=jobs, retry_failed=retry_failed)
         display.started(runner, jobs)
-        _run(runner, executor, display)
+        _run(runner, executor, jobs, display)
         display.finished(runner)
+    if failed := runner.failures:
+        raise TrafficRLError(f"{failed} (why is in {directory.path / 'results.md'})")
 
 
 @contextmanager
-def _executors(address: str | None, cpus: float) -> Iterator[Callable[[Path], Executor]]:
+def _executors(address: str | None, cpus: float) -> Iterator[Callable[[SweepDirectory], Executor]]:
     """Makes what carries out a sweep in a directory: here, or on a Ray cluster."""
     if address is None:
-        from trafficrl.sweep.processes import Processes
+        from trafficrl.sweep.local import LocalProcesses
 
-        yield lambda directory: Processes()
+        yield lambda directory: LocalProcesses()
         return
     from trafficrl.cluster import connect
     from trafficrl.sweep.ray_tasks import RayTasks
 
     with connect(address):
-        yield lambda directory: RayTasks(directory, cpus)
+        yield lambda directory: RayTasks(directory.new_session(), cpus)
 
 
-def _run(runner: Runner, executor: Executor, display: Display) -> None:
+def _run(runner: Runner, executor: Executor, jobs: int, display: Display) -> None:
     """Go on to the end or an interrupt; the results are there as far as they are known."""
     from trafficrl.sweep.runner import News
-    from trafficrl.sweep.table import write_results
+    from trafficrl.sweep.table import Results
+
+    results = Results(runner.plan, runner.directory, runner.trials)
 
     def on_news(news: News) -> None:
-        write_results(runner.plan, runner.directory, runner.trials)
+        results.write_sometimes()
         display.told(runner, news)
 
     try:
-        with _stop_on_signals(runner, display):
-            runner.run(executor, on_news)
+        with stop_on_signals(runner, display):
+            runner.run(executor, jobs, on_news)
     finally:
-        executor.close()
-    write_results(runner.plan, runner.directory, runner.trials)
-
-
-@contextmanager
-def _stop_on_signals(runner: Runner, display: Display) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the trainings in order, the second at once."""
-
-    def handle(number: int, frame: object) -> None:
-        for one, handler in previous.items():
-            signal.signal(one, handler)
-        display.stopping()
-        runner.stop()
-
-    previous = {one: signal.signal(one, handle) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for one, handler in previous.items():
-            signal.signal(one, handler)
+        results.write()
 
 
 def _listed(plan: Plan, trials: list[Trial]) -> Iterator[str]:

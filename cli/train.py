@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .displays import Display, End, Start, display_options
+from .signals import stop_on_signals
 
 if TYPE_CHECKING:
     from trafficrl.config import ScenarioConfig
@@ -122,7 +122,7 @@ def train(
                 if writer is not None:
                     _write_scalars(writer, progress)
 
-            with _stop_on_signals(trainer, display):
+            with stop_on_signals(trainer, display):
                 trainer.train(on_progress, display.phase)
         finally:
             trainer.close()
@@ -140,7 +140,7 @@ def _pool(workers: int | str) -> Iterator[int | Actors]:
     with cluster.connect(workers):
         from trafficrl.training.ray_actors import Actors
 
-        yield Actors()
+        yield Actors(lambda text: click.echo(f"warning: {text}", err=True))
 
 
 def _new(
@@ -183,10 +183,9 @@ def _resumed(path: Path, device: str | None, workers: int | Actors) -> Trainer:
 
 
 def _warn_of_waiting(config: ScenarioConfig, workers: int | Actors) -> None:
-    """A cluster may be about to grow; it is waited for without a word otherwise."""
-    if not isinstance(workers, int) and (lack := workers.lack(config.training.simulations)):
-        seconds = config.training.worker_timeout_s
-        click.echo(f"warning: {lack}: waiting up to {seconds:g} s for them", err=True)
+    if not isinstance(workers, int):
+        simulations = config.training.simulations
+        workers.warn_of_waiting(simulations, simulations, config.training.worker_timeout_s)
 
 
 @contextmanager
@@ -202,24 +201,6 @@ def _refuse_changes(options: dict[str, Any]) -> None:
     for name, value in options.items():
         if value is not None:
             raise click.UsageError(f"{name} cannot be changed with --resume")
-
-
-@contextmanager
-def _stop_on_signals(trainer: Trainer, display: Display) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the training in order, the second at once."""
-
-    def handle(number: int, frame: object) -> None:
-        for one, handler in previous.items():
-            signal.signal(one, handler)
-        display.stopping()
-        trainer.stop()
-
-    previous = {one: signal.signal(one, handle) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for one, handler in previous.items():
-            signal.signal(one, handler)
 
 
 def _tensorboard() -> Any:

@@ -36,12 +36,19 @@ def connect(address: str) -> Iterator[None]:
     # Before Ray's libraries load: one thinks aloud on stderr otherwise.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("ray").setLevel(logging.ERROR)
-    import ray
-    import ray._private.worker
-    from ray._private.services import get_ray_address_from_environment
+    try:
+        import ray
+        import ray._private.worker as worker
+        from ray._private.services import get_ray_address_from_environment
+    except ImportError as error:
+        raise TrafficRLError(
+            f"{address}: this Ray does not fit ({error}; pip install 'trafficrl[ray]')"
+        ) from None
+    if ray.is_initialized():
+        raise TrafficRLError(f"{address}: this process is in a cluster already (leave it first)")
 
     # Prints the cluster's troubles to stdout, whatever log_to_driver says.
-    ray._private.worker.print_to_stdstream = lambda *data, **options: None
+    worker.print_to_stdstream = lambda *data, **options: None
     handler = signal.getsignal(signal.SIGTERM)
     try:
         # Ray itself waits for minutes for a cluster of which only the address is left.
@@ -83,7 +90,7 @@ def _host_and_port(text: str) -> tuple[str, int]:
 def _reason(error: Exception) -> str:
     """Why there is no connection, on one line."""
     said = " ".join(str(error).split())
-    if "mismatch" in said or "differ" in said or "incompatible" in said:
+    if "mismatch" in said:
         return f"has other versions than this machine ({said})"
     if isinstance(error, OSError) and error.errno is not None:
         wrong = f"cannot be reached ({error.strerror})"

@@ -26,6 +26,10 @@ class ConnectionLost(SimulationError):
     in_order = True
 
 
+class LockedError(TrafficRLError):
+    """Another process has the directory."""
+
+
 class CheckpointError(TrafficRLError):
     """A run directory or a checkpoint is missing, damaged or of another kind."""
 

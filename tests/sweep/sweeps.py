@@ -109,9 +109,14 @@ def session(
     """One session of a sweep, interrupted where the executor says so."""
     directory = SweepDirectory(path).create(plan)
     try:
-        runner = Runner(plan, directory, make_search(plan), jobs=jobs, retry_failed=retry_failed)
+        runner = Runner(plan, directory, make_search(plan), retry_failed=retry_failed)
         with suppress(KeyboardInterrupt):
-            runner.run(executor)
+            runner.run(executor, jobs)
     finally:
         directory.lock.release()
     return runner
+
+
+def a_job(folder: Path) -> Job:
+    run = str(folder / "seed-0")
+    return Job(0, 0, "ring", [f"{LR}=0.1", f"{LAMBDA}=1"], run, f"{run}.txt")

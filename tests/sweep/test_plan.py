@@ -12,7 +12,7 @@ from trafficrl.errors import ScenarioError
 from trafficrl.sweep.config import Objective
 from trafficrl.sweep.directory import SweepDirectory
 from trafficrl.sweep.plan import grid_points, load_sweep
-from trafficrl.training.trainer import VALIDATED
+from trafficrl.training.validation import VALIDATED
 
 from .sweeps import GRID, KINDS, LAMBDA, LR, ROLLOUT, SMALL, plan_of, write_sweep
 

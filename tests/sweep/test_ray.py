@@ -4,42 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import platform
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.ray_clusters import MACHINE, elsewhere, two_machines
 from trafficrl.cli.main import main
-from trafficrl.sweep.executor import Job
-from trafficrl.sweep.ray_tasks import train
+from trafficrl.cluster import connect
+from trafficrl.errors import TrafficRLError
+from trafficrl.sweep.ray_tasks import RayTasks
+from trafficrl.training.versions import compared
 
-from .sweeps import LAMBDA, LR, write_sweep
+from .sweeps import LR, a_job, write_sweep
 from .test_sweep import LONGER, Start, results, trainings_of, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_worker_niceness", "0")  # or other tests keep its tasks from starting
-        cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
-        cluster.add_node(**NODE)
-        patch.setenv("RAY_ADDRESS", cluster.address)
-        yield cluster
-        cluster.shutdown()
+    with two_machines() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +67,8 @@ def kill_task(path: Path, cluster: Any) -> None:
 
 def lose_node(path: Path, cluster: Any) -> None:
     """A whole machine goes, and another one comes."""
-    cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
-    cluster.add_node(**NODE)
+    gone, cluster.other = cluster.other, cluster.add_node(**MACHINE)
+    cluster.remove_node(gone, allow_graceful=False)
 
 
 @pytest.mark.parametrize("disaster", [kill_task, lose_node])
@@ -105,7 +95,14 @@ def test_what_is_lost_with_its_task_or_machine_goes_on_elsewhere(
     assert not list(path.glob(".session-*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("number", "on"),
+    [
+        (signal.SIGTERM, ["--on", "ray://auto"]),
+        (signal.SIGKILL, ["--on", "ray://auto"]),
+        (signal.SIGKILL, []),  # without Ray
+    ],
+)
 def test_an_ended_sweep_ends_its_tasks_and_goes_on(
     tmp_path: Path,
     cluster: Any,
@@ -113,14 +110,22 @@ def test_an_ended_sweep_ends_its_tasks_and_goes_on(
     sweep: Path,
     whole: Path,
     number: signal.Signals,
+    on: list[str],
 ) -> None:
     path = tmp_path / "s"
     process = start(sweep, "--output", path, "--on", "ray://auto")
     logs = [path / f"trial-00{place}" / "seed-0" / "metrics.jsonl" for place in range(2)]
     wait_for(lambda: all(log.exists() for log in logs), process)
     process.send_signal(number)
-    process.communicate(timeout=200)
-    again = start("--resume", path, "--on", "ray://auto", "--quiet")
+    _, error = process.communicate(timeout=200)
+    if number == signal.SIGTERM:
+        assert process.returncode == 0, error
+        assert trainings_of(path) == []
+    else:
+        assert process.returncode == -number
+    steps = [json.loads(log.read_text().splitlines()[-1])["sim_steps"] for log in logs]
+    assert min(steps) < LONGER["training.total_steps"]
+    again = start("--resume", path, *on, "--quiet")
     out, error = again.communicate(timeout=400)
     assert (again.returncode, out) == (0, f"{path}\n"), error
     assert_same(path, whole)
@@ -131,63 +136,49 @@ def test_from_elsewhere_it_is_the_same(
     tmp_path: Path, start: Start, sweep: Path, whole: Path
 ) -> None:
     """By the Ray Client server of a cluster; the sweep is killed on the way."""
-    port, folder = free_port(), tempfile.mkdtemp()  # names of sockets must be short
-    options = {
-        "--port": free_port(),
-        "--ray-client-server-port": port,
-        "--temp-dir": folder,
-        "--num-cpus": 2,
-        "--object-store-memory": 80_000_000,
-        "--include-dashboard": "false",
-    }
-    words = [str(word) for pair in options.items() for word in pair]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *words]
-    environment = os.environ | {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    path, address = tmp_path / "s", f"ray://127.0.0.1:{port}"
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as head:
-        try:
-            wait_until_open(port)
-            process = start(sweep, "--output", path, "--on", address)
-            wait_for((path / "trial-000" / "seed-0" / "metrics.jsonl").exists, process)
-            process.kill()
-            again = start("--resume", path, "--on", address, "--quiet")
-            out, error = again.communicate(timeout=400)
-        finally:
-            head.terminate()
-            head.wait()
-            shutil.rmtree(folder, ignore_errors=True)
+    path = tmp_path / "s"
+    with elsewhere() as address:
+        process = start(sweep, "--output", path, "--on", address)
+        wait_for((path / "trial-000" / "seed-0" / "metrics.jsonl").exists, process)
+        process.kill()
+        again = start("--resume", path, "--on", address, "--quiet")
+        out, error = again.communicate(timeout=400)
     assert (again.returncode, out) == (0, f"{path}\n"), error
     assert_same(path, whole)
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+def test_an_unfit_machine_ends_the_sweep_with_one_line(tmp_path: Path, cluster: Any) -> None:
+    session = tmp_path / ".session-x"
+    session.touch()
+    with connect("ray://auto"):
+        executor = RayTasks(session, 1.0)
+        executor._versions = compared() | {"torch": "1.0.0"}
+        executor.start(a_job(tmp_path))
+        with pytest.raises(TrafficRLError) as raised:
+            executor.wait(100.0)
+        executor.close()
+    assert str(raised.value).startswith(f"{tmp_path}: {platform.node()}, a machine of the cluster")
+    assert "\n" not in str(raised.value)
+    assert not list(tmp_path.iterdir())
 
 
-def wait_until_open(port: int) -> None:
-    deadline = time.monotonic() + 60.0
-    while time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-            return
-        time.sleep(0.2)
+def test_a_stop_ends_what_waits_for_a_cpu(tmp_path: Path, cluster: Any) -> None:
+    import ray
 
-
-def test_a_machine_that_does_not_see_the_directory_is_told(tmp_path: Path) -> None:
-    run = str(tmp_path / "elsewhere" / "seed-0")
-    job = Job(0, 0, "ring", [f"{LR}=0.1", f"{LAMBDA}=1"], run, f"{run}.txt")
-    said = train(vars(job), str(tmp_path / "elsewhere" / ".session-x"))
-    assert list(said) == ["blind"]
-    assert not (tmp_path / "elsewhere").exists()
-
-
-def test_a_cluster_that_is_not_there_leaves_nothing(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    sweep = write_sweep(tmp_path / "sweep.yaml")
-    path = tmp_path / "s"
-    assert main(["sweep", str(sweep), "--output", str(path), "--on", "ray://127.0.0.1:1"]) == 1
-    error = capfd.readouterr().err
-    assert error.startswith("error: ray://127.0.0.1:1: ") and error.count("\n") == 1
-    assert not path.exists()
+    session = tmp_path / ".session-x"
+    session.touch()
+    with connect("ray://auto"):
+        hold: Any = ray.remote(num_cpus=1)(time.sleep)
+        others = [hold.remote(600.0) for _ in range(2)]
+        api: Any = ray
+        while api.available_resources().get("CPU", 0.0) > 0:
+            time.sleep(0.1)
+        executor = RayTasks(session, 1.0)
+        executor.start(a_job(tmp_path))
+        assert executor.wait(1.0) == []
+        executor.stop()
+        [end] = executor.wait(60.0)
+        assert end.lost is not None
+        executor.close()
+        for other in others:
+            ray.cancel(other, force=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +13,16 @@ from typing import Any
 import pytest
 
 from trafficrl.config import dump_scenario
-from trafficrl.errors import TrafficRLError
+from trafficrl.errors import LockedError, TrafficRLError, WriteError
+from trafficrl.evaluation.statistics import Estimate, estimate
+from trafficrl.sweep import table
 from trafficrl.sweep.directory import SweepDirectory
-from trafficrl.sweep.executor import End
+from trafficrl.sweep.executor import End, wait_until_free
 from trafficrl.sweep.plan import Plan, load_sweep
 from trafficrl.sweep.runner import LOSSES, Runner
 from trafficrl.sweep.scores import score
 from trafficrl.sweep.search import make_search
-from trafficrl.sweep.table import as_json, best, ranked, section
+from trafficrl.sweep.table import Results, as_json, best, ranked, section
 from trafficrl.training.run_directory import RunDirectory
 
 from .sweeps import LAMBDA, LR, Scripted, plan_of, session
@@ -184,12 +188,16 @@ def test_trials_and_seeds_can_be_added_and_points_cannot_be_changed(tmp_path: Pa
     text = file.read_text()
     file.write_text(text.replace("trials: 4", "trials: 5").replace("seeds: [0]", "seeds: [0, 1]"))
     more = SweepDirectory(path).plan()
-    runner = Runner(more, SweepDirectory(path), make_search(more), jobs=1)
-    runner.run(score)
+    runner = Runner(more, SweepDirectory(path), make_search(more))
+    runner.run(score, 1)
     assert [seed for _, seed in score.started] == [0] * 4 + [1] * 4 + [0, 1]
     for was, now, said in (
         ("50.0", "60.0", r"search\.ranges\.graph\.range_m\.choices is \[1, 60\.0\] and was"),
-        ("graph.range_m", "training.worker_timeout_s", r"search\.ranges\.graph\.range_m is null and was"),
+        (
+            "graph.range_m",
+            "training.worker_timeout_s",
+            r"ranges\.graph\.range_m is null and was",
+        ),
         ("seed: 0", "seed: 1", r"search\.seed is 1 and was 0"),
         ("figure: return", "figure: collisions", r'objective\.figure is "collisions" and was'),
         ("minimise", "maximise", r'objective\.direction is "maximise" and was "minimise"'),
@@ -201,13 +209,13 @@ def test_trials_and_seeds_can_be_added_and_points_cannot_be_changed(tmp_path: Pa
             file.write_text(text.replace(was, now))
         plan = load_sweep(file)
         with pytest.raises(TrafficRLError, match=said):
-            Runner(plan, SweepDirectory(path), make_search(plan), jobs=1)
+            Runner(plan, SweepDirectory(path), make_search(plan))
     file.write_text(text.replace("trials: 4", "trials: 5").replace("seeds: [0]", "seeds: [0, 1]"))
     base = path / "base.yaml"
     base.write_text(base.read_text().replace("length_m: 120.0", "length_m: 130.0"))
     plan = load_sweep(file)
     with pytest.raises(TrafficRLError, match=r"base\.network\.length_m is 130\.0 and was 120\.0"):
-        Runner(plan, SweepDirectory(path), make_search(plan), jobs=1)
+        Runner(plan, SweepDirectory(path), make_search(plan))
 
 
 def test_with_fewer_trials_than_there_are_nothing_more_is_asked(tmp_path: Path) -> None:
@@ -215,12 +223,12 @@ def test_with_fewer_trials_than_there_are_nothing_more_is_asked(tmp_path: Path) 
     search = {"kind": "optuna", "trials": 4, "ranges": ranges}
     plan = plan_of(tmp_path, search=search, seeds=[0])
     directory = SweepDirectory(tmp_path / "s").create(plan)
-    runner = Runner(plan, directory, make_search(plan), jobs=1)
+    runner = Runner(plan, directory, make_search(plan))
     executor = Scripted(lambda point, seed: point[LR])
-    runner.run(executor)
+    runner.run(executor, 1)
     fewer = plan.config.search.model_copy(update={"trials": 3})
     runner.plan = replace(plan, config=plan.config.model_copy(update={"search": fewer}))
-    runner.run(executor)
+    runner.run(executor, 1)
     assert len(executor.started) == 4
     directory.lock.release()
 
@@ -247,10 +255,10 @@ def test_a_training_of_something_else_is_neither_gone_on_with_nor_scored(
     executor = Meddled(total)
     directory = SweepDirectory(tmp_path / "t")
     directory.path.mkdir(exist_ok=True)
-    runner = Runner(plan, directory, make_search(plan), jobs=1)
+    runner = Runner(plan, directory, make_search(plan))
     directory.base_file.write_text(dump_scenario(plan.base))
     with pytest.raises(TrafficRLError, match=rf"{run}: is a training of another scenario"):
-        runner.run(executor)
+        runner.run(executor, 1)
     assert len(executor.started) == (moment == "score")
     assert not runner.trials[0].scores
 
@@ -281,3 +289,77 @@ def test_the_score_is_of_the_validation_that_the_best_checkpoint_is_of(tmp_path:
     speed = objective.model_copy(update={"figure": "mean_speed_mps"})
     assert (score(run, objective), score(run, speed)) == (7.0, 3.0)
     assert score(run, speed.model_copy(update={"validation": "last"})) == 5.0
+
+
+def test_results_are_written_now_and_then_and_at_the_end(plan: Plan, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    trials = session(plan, path, Scripted(total)).trials
+    for every, failed in ((1e9, 0), (0.0, 2)):
+        results = Results(plan, SweepDirectory(path), trials, every)
+        written = []
+        for trial in trials[:3]:
+            results.write_sometimes()
+            written.append(json.loads((path / "results.json").read_text())["trials"])
+            trial.failures[9] = "x"
+        assert sum(bool(one["failed"]) for one in written[-1]) == failed
+        results.write()
+        last = json.loads((path / "results.json").read_text())["trials"]
+        assert sum(bool(one["failed"]) for one in last) == 3
+        for trial in trials:
+            trial.failures.clear()
+
+
+def test_an_interval_is_estimated_once_for_the_same_scores(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def counted(scores: list[list[float]]) -> Estimate:
+        calls.append(scores)
+        return estimate(scores)
+
+    monkeypatch.setattr(table, "estimate", counted)
+    table._estimate.cache_clear()
+    trials = session(plan, tmp_path / "s", Scripted(total)).trials
+    for _ in range(3):
+        section(plan, trials), as_json(plan, trials)
+    assert len(calls) == 4
+    trials[0].scores[1] += 1.0
+    section(plan, trials), as_json(plan, trials)
+    assert len(calls) == 5
+
+
+def test_an_earlier_session_is_ended_and_its_trainings_are_waited_for(
+    plan: Plan, tmp_path: Path
+) -> None:
+    path = tmp_path / "s"
+    session(plan, path, Scripted(total, 1))
+    earlier, run = SweepDirectory(path).new_session(), path / "trial-000" / "seed-0"
+    run.mkdir(parents=True)
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from trafficrl.training.lock import DirectoryLock\n"
+        "lock = DirectoryLock(Path(sys.argv[1]))\n"
+        "lock.acquire()\n"
+        "print(flush=True)\n"
+        "while Path(sys.argv[2]).exists(): time.sleep(0.02)\n"
+        "time.sleep(0.3)\n"
+    )
+    words = [sys.executable, "-c", code, str(run), str(earlier)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as training:
+        try:
+            assert training.stdout is not None and training.stdout.readline()
+            with pytest.raises(LockedError, match="is training there"):
+                wait_until_free(run, patience=0.0)
+            Runner(plan, SweepDirectory(path), make_search(plan))
+            wait_until_free(run, patience=0.0)
+        finally:
+            training.kill()
+    assert not earlier.exists()
+
+
+def test_a_lock_that_cannot_be_had_at_all_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(WriteError, match="cannot be written"):
+        wait_until_free(tmp_path, patience=1e9)

@@ -16,7 +16,7 @@ import pytest
 from trafficrl.cli.main import main
 from trafficrl.training.run_directory import RunDirectory
 
-from .sweeps import LR, write_sweep
+from .sweeps import LR, Scripted, plan_of, session, write_sweep
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -136,10 +136,54 @@ def test_a_training_that_is_killed_goes_on_and_one_that_fails_is_told(
     for training in trainings_of(path):
         os.kill(training, signal.SIGKILL)
     out, error = process.communicate(timeout=200)
-    assert process.returncode == 0 and error == ""
+    assert process.returncode == 1
+    assert error.startswith("error: 1 of 2 trainings failed: trial-001 seed 0 (why is in ")
+    assert error.count("\n") == 1
     events = [json.loads(line) for line in out.splitlines()]
     assert [one["event"] for one in events] == ["started", "lost", "finished", "failed", "complete"]
     assert events[1]["reason"] == "ended by signal 9"
     assert "after update" in events[3]["reason"] and "\n" not in events[3]["reason"]
     assert events[4]["best"]["trial"] == "trial-000"
     assert "failed: " in (path / "results.md").read_text()
+
+
+def test_failed_trainings_are_an_exit_code_and_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s"
+    session(plan_of(tmp_path), path, Scripted(lambda point, seed: "nan" if seed else 1.0))
+    assert main(["sweep", "--resume", str(path), "--quiet"]) == 1
+    names = ", ".join(f"trial-00{number} seed 1" for number in range(4))
+    assert capfd.readouterr() == (
+        f"{path}\n",
+        f"error: 4 of 8 trainings failed: {names} (why is in {path}/results.md)\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--cpus", "2"], "--cpus goes with --on"),
+        (["--dry-run", "--quiet"], "--dry-run prints a list"),
+        (["--dry-run", "--log-json"], "--dry-run prints a list"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    sweep = write_sweep(tmp_path / "sweep.yaml")
+    assert main(["sweep", str(sweep), *options]) == 2
+    assert said in capfd.readouterr().err
+
+
+def test_a_dry_run_refuses_what_a_start_would(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s"
+    session(plan_of(tmp_path), path, Scripted(lambda point, seed: 1.0, 2))
+    command = ["sweep", str(tmp_path / "sweep.yaml"), "--output", str(path), "--dry-run"]
+    assert main(command) == 0
+    assert "7 trainings left" in capfd.readouterr().out
+    write_sweep(tmp_path / "sweep.yaml", **two([1e-3]))
+    assert main(command) == 1
+    assert "another sweep is there" in capfd.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trafficrl.training import provenance as module
+from trafficrl.training import versions as module
 from trafficrl.training.provenance import provenance
 
 
@@ -24,7 +24,7 @@ def test_the_revision_is_of_a_checkout_that_tracks_the_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracked: bool
 ) -> None:
     """Not of one that has them in an ignored folder, such as its .venv."""
-    installed = tmp_path / ".venv" / "provenance.py"
+    installed = tmp_path / ".venv" / "versions.py"
     installed.parent.mkdir()
     installed.write_text("")
     (tmp_path / ".gitignore").write_text(".venv\n")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.ray_clusters import MACHINE, elsewhere, two_machines
 from trafficrl import cluster
 from trafficrl.config import load_scenario
 from trafficrl.errors import TrafficRLError
@@ -31,39 +29,13 @@ from trafficrl.training.workers import Call, Pool, RemoteShard
 from .runs import TASKS, assert_same_end
 
 Act = Callable[[Trainer, Progress], None]
-MACHINE = {"num_cpus": 1, "object_store_memory": 80_000_000}
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def wait_until_open(port: int) -> None:
-    deadline = time.monotonic() + 60.0
-    while time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-            return
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Any]:
     """A cluster of two machines, one CPU each."""
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_worker_niceness", "0")  # or other tests keep its workers from starting
-        folder = tempfile.mkdtemp(prefix="ray-")
-        patch.setenv("TMPDIR", folder)  # of the actors
-        made = Cluster()
-        made.add_node(**MACHINE, include_dashboard=False)
-        made.other = made.add_node(**MACHINE)
-        patch.setenv("RAY_ADDRESS", made.address)
+    with two_machines() as made:
         yield made
-        made.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -165,26 +137,8 @@ def test_from_elsewhere_it_is_the_same(tmp_path: Path, finished: Path) -> None:
         if progress.iteration == 1:
             ray.kill(actor_of(trainer.fleet.members[0]).handle)
 
-    port, short = free_port(), tempfile.mkdtemp(prefix="ray-")  # sockets have names of 107 bytes
-    options = {
-        "--port": free_port(),
-        "--ray-client-server-port": port,
-        "--temp-dir": short,
-        "--num-cpus": 2,
-        "--object-store-memory": 80_000_000,
-        "--include-dashboard": "false",
-    }
-    words = [str(word) for pair in options.items() for word in pair]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *words]
-    environment = os.environ | {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as head:
-        try:
-            wait_until_open(port)
-            with cluster.connect(f"ray://127.0.0.1:{port}"):
-                trainer = train(tmp_path / "run", Actors(), act=kill)
-        finally:
-            head.terminate()
-    shutil.rmtree(short, ignore_errors=True)
+    with elsewhere() as address, cluster.connect(address):
+        trainer = train(tmp_path / "run", Actors(), act=kill)
     assert_same_end(finished, tmp_path / "run")
     assert trainer.fleet.lost == 1
 
@@ -247,6 +201,69 @@ def test_a_machine_that_is_lost_costs_nothing_where_there_is_another(
 
 
 @pytest.mark.slow
+def test_a_replacement_that_finds_no_cpu_is_waited_for_with_a_warning(
+    tmp_path: Path, machines: Any
+) -> None:
+    told: list[str] = []
+
+    def remove(trainer: Trainer, progress: Progress) -> None:
+        if progress.iteration == 1:
+            machines.remove_node(machines.other, allow_graceful=False)
+
+    try:
+        with cluster.connect("ray://auto"), pytest.raises(TrafficRLError, match="no worker began"):
+            train(tmp_path / "run", Actors(told.append), "training.worker_timeout_s=25", act=remove)
+    finally:
+        machines.other = machines.add_node(**MACHINE)
+    assert told == [
+        "the cluster has 1 CPUs on 1 machines, 0 of them free, and training.simulations is 2, "
+        "of one CPU each: waiting up to 20 s for them"
+    ]
+
+
+@pytest.mark.slow
+def test_who_is_in_a_cluster_stays_there(pool: Actors) -> None:
+    import ray
+
+    with pytest.raises(TrafficRLError, match="in a cluster already"), cluster.connect("ray://auto"):
+        pass
+    assert ray.is_initialized()
+
+
+def test_another_ray_without_the_names_that_are_used_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray._private.services", None)
+    with (
+        pytest.raises(TrafficRLError, match=r"this Ray does not fit .*trafficrl\[ray\]") as raised,
+        cluster.connect("ray://auto"),
+    ):
+        pass
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Version mismatch: Ray 2.0", "has other versions than this machine"),
+        ("paths differ", "gives no connection (paths differ)"),
+        ("incompatible with TLS", "gives no connection (incompatible with TLS)"),
+    ],
+)
+def test_only_what_ray_calls_a_mismatch_is_one_of_versions(said: str, told: str) -> None:
+    assert cluster._reason(RuntimeError(said)).startswith(told)
+
+
+def test_an_error_in_an_actor_is_one_line_with_the_rest_as_a_note() -> None:
+    from ray.exceptions import RayTaskError
+
+    error = RayTaskError("answer", "Traceback\n  somewhere\n", ValueError("it is bad\nand long"))
+    found = ray_actors._worker_error(error)
+    assert str(found) == "ValueError: it is bad"
+    assert "somewhere" in found.__notes__[0]
+
+
+@pytest.mark.slow
 def test_without_enough_cpus_one_line_says_so(tmp_path: Path, pool: Actors) -> None:
     lacking = ["training.simulations=4", "training.worker_timeout_s=20"]
     with pytest.raises(TrafficRLError) as raised:
@@ -261,8 +278,8 @@ def test_without_enough_cpus_one_line_says_so(tmp_path: Path, pool: Actors) -> N
 def test_machines_with_other_versions_are_refused(
     tmp_path: Path, pool: Actors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = ray_actors._versions() | {"torch": "1.0.0"}
-    monkeypatch.setattr(ray_actors, "_versions", lambda: here)
+    here = ray_actors.compared() | {"torch": "1.0.0"}
+    monkeypatch.setattr(ray_actors, "compared", lambda: here)
     with pytest.raises(TrafficRLError, match=r"worker on .* has torch 2\S* \(here 1\.0\.0\)"):
         train(tmp_path / "run", pool)
 

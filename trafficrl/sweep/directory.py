@@ -13,6 +13,7 @@ writes: with it there is a sweep. An event is on the disk before what follows fr
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any, Literal
 from trafficrl.config import dump_scenario
 from trafficrl.config.yaml_source import to_yaml
 from trafficrl.errors import TrafficRLError, printable
-from trafficrl.sweep.executor import Job
+from trafficrl.sweep.executor import Job, wait_until_free
 from trafficrl.sweep.plan import SEED, Plan, Point, load_sweep
 from trafficrl.training.files import (
     append,
@@ -35,6 +36,8 @@ from trafficrl.training.files import (
 )
 from trafficrl.training.lock import DirectoryLock
 from trafficrl.training.run_directory import RunDirectory
+
+SESSION = ".session-"  # begins the name of a file that is there as long as a session
 
 Event = Literal["begun", "asked", "finished", "failed", "lost", "retried"]
 
@@ -178,6 +181,23 @@ class SweepDirectory:
         self._append({"event": event, "trial": trial.number, "seed": seed, "said": said})
         if seed is not None:
             trial.add(event, seed, said)
+
+    def new_session(self) -> Path:
+        """A file that is there as long as a session that has trainings on other machines."""
+        session = self.path.absolute() / f"{SESSION}{secrets.token_hex(8)}"
+        session.touch()
+        return session
+
+    def end_earlier_sessions(self, trials: Sequence[Trial], seeds: Sequence[int]) -> None:
+        """Of a program that was killed; and wait until nobody trains what is to be gone on with.
+
+        Raises ``TrafficRLError`` if somebody does after ``PATIENCE``.
+        """
+        for earlier in self.path.glob(f"{SESSION}*"):
+            earlier.unlink(missing_ok=True)
+        for trial in trials:
+            for seed in filter(trial.is_open, seeds):
+                wait_until_free(self.run(trial, seed).path)
 
     def refuse_another_run(self, plan: Plan, trial: Trial, seed: int) -> None:
         """``TrafficRLError`` where the run directory of a training has another scenario."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that comes when the parent ends
+from trafficrl.errors import LockedError
+from trafficrl.orphans import ends_with
+from trafficrl.training.lock import DirectoryLock
+
+PATIENCE = 120.0  # s for a training that was begun elsewhere to be gone
+LOOKS = 0.5  # s between looks at whether it is
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Training:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_ends_with(os.getpid()),
+                preexec_fn=ends_with(os.getpid()),
             )
 
     def end(self) -> End | None:
@@ -109,14 +114,19 @@ class Training:
         return (errors or lines or [f"ended with status {code}"])[-1]
 
 
-def _ends_with(parent: int) -> Callable[[], None]:
-    """What a new process does so that the kernel ends it when ``parent`` is gone."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # found here: after a fork little is safe
+def wait_until_free(run: Path, patience: float = PATIENCE) -> None:
+    """Return once nobody trains there: the end of a lost machine, or of a session, takes time.
 
-    def prepare() -> None:
-        if prctl is not None:
-            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-
-    return prepare
+    Raises ``LockedError`` if somebody does after ``patience`` s.
+    """
+    lock, until = DirectoryLock(run), time.monotonic() + patience
+    while run.exists():
+        try:
+            lock.acquire()
+        except LockedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(LOOKS)
+        else:
+            lock.release()
+            break

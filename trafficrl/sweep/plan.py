@@ -237,7 +237,9 @@ def _refuse(problems: Iterable[str]) -> None:
 
 def _ends(node: Node) -> list[Node]:
     """What stands for all values: those of a grid, the choices of a range, or both its ends."""
-    return _list(node) or _list(node.child("choices")) or [_child(node, "low"), _child(node, "high")]
+    return (
+        _list(node) or _list(node.child("choices")) or [_child(node, "low"), _child(node, "high")]
+    )
 
 
 def _settings(values: Mapping[Key, Node]) -> list[Setting]:

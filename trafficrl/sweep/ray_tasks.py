@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trafficrl.errors import TrafficRLError
-from trafficrl.sweep.executor import End, Job, Training
-from trafficrl.training.lock import DirectoryLock
+from trafficrl.errors import LockedError, TrafficRLError
+from trafficrl.sweep.executor import End, Job, Training, wait_until_free
+from trafficrl.training.versions import Versions, compared, differences
 
-SESSION = ".session-"  # begins the name of a file that is there as long as a sweep's session
 GLANCE = 0.2  # s between looks of a task at its training and at the session
-PATIENCE = 120.0  # s for a training that was begun on another machine to be gone
 
 
 class RayTasks:
     """An ``Executor`` of a task a job, within ``trafficrl.cluster.connect``.
 
     Ray repeats no task. In the sweep's directory, which all machines have to
-    see, a file stands for the session: without it tasks have their trainings
-    save and end, also those of an earlier session whose program was killed.
+    see, a file stands for the session (``SweepDirectory.new_session``): without it
+    tasks have their trainings save and end, also those of an earlier session whose
+    program was killed. Raises ``TrafficRLError`` where no machine has ``cpus`` CPUs.
     """
 
-    def __init__(self, directory: Path, cpus: float) -> None:
+    def __init__(self, session: Path, cpus: float) -> None:
         import ray
 
         self._ray: Any = ray
-        self._cpus = cpus
-        for earlier in directory.glob(f"{SESSION}*"):
-            earlier.unlink(missing_ok=True)
-        self._session = directory.absolute() / f"{SESSION}{secrets.token_hex(8)}"
-        self._session.touch()
+        self._session, self._versions = session, compared()
+        self.slots = slots([dict(node) for node in self._ray.nodes()], cpus)
         self._task = ray.remote(num_cpus=cpus, max_retries=0)(train)
         self._running: dict[Any, Job] = {}
 
-    @property
-    def slots(self) -> int:
-        return max(1, int(self._ray.cluster_resources().get("CPU", 0) / self._cpus))
-
     def start(self, job: Job) -> None:
-        self._running[self._task.remote(asdict(job), str(self._session))] = job
+        task = self._task.remote(asdict(job), str(self._session), self._versions)
+        self._running[task] = job
 
     def wait(self, seconds: float) -> Sequence[End]:
         ready, _ = self._ray.wait(list(self._running), timeout=seconds)
@@ -53,37 +46,61 @@ class RayTasks:
 
     def stop(self) -> None:
         self._session.unlink(missing_ok=True)
+        for task, job in self._running.items():
+            if not _mark(self._session, job.trial, job.seed).exists():  # waits for a CPU
+                self._ray.cancel(task)
 
     def close(self) -> None:
         self._session.unlink(missing_ok=True)
         for task in self._running:
             self._ray.cancel(task, force=True)
         self._running.clear()
+        for left in self._session.parent.glob(f"{self._session.name}*"):
+            left.unlink(missing_ok=True)
 
     def _end(self, job: Job, task: Any) -> End:
         try:
             said = self._ray.get(task)
         except self._ray.exceptions.RayError as error:
             return End(job, lost=_reason(error))
-        if (blind := said.pop("blind", None)) and self._session.exists():
-            raise TrafficRLError(
-                f"{self._session.parent}: {blind}, a machine of the cluster, does not see it "
-                "(keep the sweep on a file system that all machines have under this path)"
-            )
+        unfit = said.pop("unfit", None)
+        if unfit and self._session.exists():
+            raise TrafficRLError(f"{self._session.parent}: {unfit}")
         return End(job, **said)
 
 
-def train(job: dict[str, Any], session: str) -> dict[str, str | None]:
+def slots(nodes: Sequence[dict[str, Any]], cpus: float) -> int:
+    """Tasks of so many CPUs that nodes have room for; ``TrafficRLError`` if there is none."""
+    have: list[float] = [node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]]
+    count = sum(math.floor(one / cpus) for one in have)
+    if count == 0:
+        raise TrafficRLError(
+            f"--cpus {cpus:g}: no machine of the cluster has as many CPUs "
+            f"(of {len(have)} machines the largest has {max(have, default=0.0):g})"
+        )
+    return count
+
+
+def train(job: dict[str, Any], session: str, versions: Versions) -> dict[str, str | None]:
     """What a task does: a training, until it ends or ``session`` is gone.
 
-    Returns the ``error`` or ``lost`` of an ``End``, or as ``blind`` the machine
-    on which there is no such session.
+    Returns the ``error`` or ``lost`` of an ``End``, or as ``unfit`` why nothing can be
+    trained on this machine: it has no such session, or not these versions.
     """
-    if not os.path.exists(session):
-        return {"blind": platform.node()}
-    if not _is_free(Path(job["run"])):
-        return {"lost": "is still trained by another process"}
-    training = Training(Job(**job))
+    if unfit := _unfit(session, versions):
+        return {"unfit": unfit}
+    mark = _mark(Path(session), job["trial"], job["seed"])
+    mark.touch()
+    try:
+        wait_until_free(Path(job["run"]))
+        return _trained(Training(Job(**job)), session)
+    except LockedError as error:
+        return {"lost": str(error)}
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _trained(training: Training, session: str) -> dict[str, str | None]:
     try:
         stopped = False
         while (end := training.end()) is None:
@@ -96,20 +113,21 @@ def train(job: dict[str, Any], session: str) -> dict[str, str | None]:
     return {"error": end.error, "lost": end.lost}
 
 
-def _is_free(run: Path) -> bool:
-    """Whether nobody trains there, after some patience: the end of a lost machine takes time."""
-    lock, until = DirectoryLock(run), time.monotonic() + PATIENCE
-    while run.exists():
-        try:
-            lock.acquire()
-        except TrafficRLError:
-            if time.monotonic() > until:
-                return False
-            time.sleep(1.0)
-        else:
-            lock.release()
-            break
-    return True
+def _unfit(session: str, versions: Versions) -> str | None:
+    host = f"{platform.node()}, a machine of the cluster,"
+    if not os.path.exists(session):
+        return (
+            f"{host} does not see it "
+            "(keep the sweep on a file system that all machines have under this path)"
+        )
+    if differ := differences(compared(), versions):
+        return f"{host} has {', '.join(differ)} (all machines need the same versions)"
+    return None
+
+
+def _mark(session: Path, trial: int, seed: int) -> Path:
+    """A file that is there while the task of a training runs, and not while it waits for a CPU."""
+    return session.with_name(f"{session.name}-{trial}-{seed}")
 
 
 def _reason(error: Exception) -> str:

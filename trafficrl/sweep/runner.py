@@ -13,6 +13,7 @@ from trafficrl.sweep.scores import is_complete, score
 from trafficrl.sweep.search import Search
 
 LOSSES = 3  # of one training until it counts as failed
+NAMED = 5  # of the trainings that have failed
 GLANCE = 0.5  # s between looks at whether to stop
 
 
@@ -35,11 +36,10 @@ class Runner:
         directory: SweepDirectory,
         search: Search,
         *,
-        jobs: int,
         retry_failed: bool = False,
     ) -> None:
         self.plan, self.directory = plan, directory
-        self._search, self._jobs = search, jobs
+        self._search = search
         self._stopping = False
         self.trials = directory.trials(plan)
         directory.begin(plan)
@@ -50,6 +50,7 @@ class Runner:
             search.recall(trial.number, trial.point)
         for trial in self.trials:
             self._tell_if_decided(trial)
+        directory.end_earlier_sessions(self.trials, plan.config.seeds)
 
     @property
     def n_done(self) -> int:
@@ -66,16 +67,34 @@ class Runner:
         """Whether trainings are left."""
         return self.n_done < self.n_trainings
 
+    @property
+    def failures(self) -> str | None:
+        """How many trainings have failed, and which."""
+        failed = [(one.name, seed) for one in self.trials for seed in sorted(one.failures)]
+        if not failed:
+            return None
+        names = ", ".join(f"{name} seed {seed}" for name, seed in failed[:NAMED])
+        more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
+        return f"{len(failed)} of {self.n_trainings} trainings failed: {names}{more}"
+
     def stop(self) -> None:
         """Have all trainings save and end, and then ``run``."""
         self._stopping = True
 
-    def run(self, executor: Executor, on_news: Callable[[News], None] = lambda news: None) -> None:
-        """Go on until all is done, or ``stop``; tells of every training that has ended."""
+    def run(
+        self,
+        executor: Executor,
+        jobs: int,
+        on_news: Callable[[News], None] = lambda news: None,
+    ) -> None:
+        """Go on until all is done, or ``stop``, with so many trainings at once.
+
+        ``on_news`` is told of every training that has ended.
+        """
         running: dict[tuple[int, int], Trial] = {}
         asked_to_stop = False
         while True:
-            while not self._stopping and len(running) < self._jobs:
+            while not self._stopping and len(running) < jobs:
                 found = self._next(running)
                 if found is None:
                     break

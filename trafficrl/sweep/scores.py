@@ -7,8 +7,7 @@ import math
 from trafficrl.errors import TrafficRLError
 from trafficrl.sweep.config import Objective
 from trafficrl.training.run_directory import RunDirectory
-
-VALIDATION = "validation_"  # begins the keys of a validation in metrics.jsonl
+from trafficrl.training.validation import PREFIX, merit
 
 
 def is_complete(run: RunDirectory, total_steps: int) -> bool:
@@ -18,18 +17,16 @@ def is_complete(run: RunDirectory, total_steps: int) -> bool:
 
 def score(run: RunDirectory, objective: Objective) -> float:
     """The figure of the objective in the validation that counts; ``TrafficRLError`` if none."""
-    validations = [row for row in run.metrics() if f"{VALIDATION}return" in row]
+    validations = [
+        {key.removeprefix(PREFIX): value for key, value in row.items() if key.startswith(PREFIX)}
+        for row in run.metrics()
+        if f"{PREFIX}return" in row
+    ]
     if not validations:
         raise TrafficRLError(f"{run.metrics_file}: has no validation")
-    if objective.validation == "best":
-        # As the trainer keeps best.pt: of equal ones the first.
-        chosen = max(
-            validations,
-            key=lambda row: (-row[f"{VALIDATION}collisions"], row[f"{VALIDATION}return"]),
-        )
-    else:
-        chosen = validations[-1]
-    found = float(chosen[f"{VALIDATION}{objective.figure}"])
+    best = objective.validation == "best"
+    chosen = max(validations, key=merit) if best else validations[-1]
+    found = float(chosen[objective.figure])
     if not math.isfinite(found):
         raise TrafficRLError(f"{run.metrics_file}: {objective.figure} is {found}")
     return found

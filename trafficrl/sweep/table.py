@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 from trafficrl.config.messages import show_value
 from trafficrl.evaluation.evaluate import known
 from trafficrl.evaluation.sections import Section
 from trafficrl.evaluation.statistics import Estimate, estimate
 from trafficrl.evaluation.tables import UNDEFINED, show
+from trafficrl.sweep.config import MAX_POINTS
 from trafficrl.sweep.directory import SweepDirectory, Trial
 from trafficrl.sweep.plan import Plan
 from trafficrl.training.files import replace_text
+
+EVERY = 10.0  # s between writing results
 
 
 def ranked(plan: Plan, trials: Sequence[Trial]) -> list[Trial]:
@@ -85,31 +91,56 @@ def as_json(plan: Plan, trials: Sequence[Trial]) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def write_results(plan: Plan, directory: SweepDirectory, trials: Sequence[Trial]) -> None:
-    """Put ``results.md`` and ``results.json`` into the directory."""
-    texts = {
-        "results.md": section(plan, trials).markdown(),
-        "results.json": as_json(plan, trials),
-    }
-    for name, text in texts.items():
-        replace_text(directory.path / name, text)
+class Results:
+    """``results.md`` and ``results.json`` in the directory."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        directory: SweepDirectory,
+        trials: Sequence[Trial],
+        every: float = EVERY,
+    ) -> None:
+        self._plan, self._trials, self._every = plan, trials, every
+        self._folder = directory.path
+        self._written = -math.inf
+
+    def write(self) -> None:
+        """Write all that is known."""
+        texts = {
+            "results.md": section(self._plan, self._trials).markdown(),
+            "results.json": as_json(self._plan, self._trials),
+        }
+        for name, text in texts.items():
+            replace_text(self._folder / name, text)
+        self._written = time.monotonic()
+
+    def write_sometimes(self) -> None:
+        """Write it unless that was done a moment ago."""
+        if time.monotonic() - self._written >= self._every:
+            self.write()
 
 
 def _shown(trial: Trial) -> str:
     """One seed has no interval."""
     if trial.score is None:
         return "failed" if trial.failures else UNDEFINED
-    shown = show(_estimate(trial))
+    shown = show(_estimate(_by_seed(trial)))
     return shown.partition(" ")[0] if len(trial.scores) == 1 else shown
 
 
 def _interval(trial: Trial) -> list[float | None] | None:
     if trial.score is None or len(trial.scores) == 1:
         return None
-    found = _estimate(trial)
+    found = _estimate(_by_seed(trial))
     return [known(found.low), known(found.high)]
 
 
-def _estimate(trial: Trial) -> Estimate:
-    # In the order of seeds: they end in any.
-    return estimate([[trial.scores[seed]] for seed in sorted(trial.scores)])
+def _by_seed(trial: Trial) -> tuple[float, ...]:
+    """Its scores in the order of seeds: they end in any."""
+    return tuple(trial.scores[seed] for seed in sorted(trial.scores))
+
+
+@lru_cache(maxsize=MAX_POINTS)  # of two tables of all points, again and again
+def _estimate(scores: tuple[float, ...]) -> Estimate:
+    return estimate([[score] for score in scores])

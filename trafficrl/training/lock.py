@@ -9,7 +9,7 @@ import platform
 from pathlib import Path
 from typing import IO
 
-from trafficrl.errors import TrafficRLError, WriteError
+from trafficrl.errors import LockedError, TrafficRLError, WriteError
 
 
 class DirectoryLock:
@@ -24,7 +24,7 @@ class DirectoryLock:
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> None:
-        """Take the lock, or keep it; ``TrafficRLError`` where another process has it."""
+        """Take the lock, or keep it; ``LockedError`` where another process has it."""
         if self._file is not None:
             return
         try:
@@ -37,12 +37,14 @@ class DirectoryLock:
             file.seek(0)
             holder = file.read().decode(errors="replace") or "another process"
             file.close()
-            wrong = (
-                f"{holder} is training there (wait for its end, or stop it)"
-                if isinstance(error, BlockingIOError)
-                else f"cannot be locked ({error.strerror}; keep runs on another disk)"
-            )
-            raise TrafficRLError(f"{self.path.parent}: {wrong}") from None
+            where = self.path.parent
+            if isinstance(error, BlockingIOError):
+                raise LockedError(
+                    f"{where}: {holder} is training there (wait for its end, or stop it)"
+                ) from None
+            raise TrafficRLError(
+                f"{where}: cannot be locked ({error.strerror}; keep runs on another disk)"
+            ) from None
         self._file = file
         with contextlib.suppress(OSError):  # no room for a name
             file.truncate(0)

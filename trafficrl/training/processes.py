@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
 import tempfile
 from multiprocessing.connection import Connection
 
+from trafficrl.orphans import ends_with
 from trafficrl.training.serving import ShardServer
 from trafficrl.training.workers import LAST_WORDS, WorkerLost
-
-PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that comes when the parent ends
 
 
 class Processes:
@@ -39,7 +36,7 @@ class Process:
         self._folder = tempfile.TemporaryDirectory(prefix="trafficrl-worker-")
         self.process = context.Process(
             target=work,
-            args=(theirs, scenario, index, self._folder.name),
+            args=(theirs, scenario, index, self._folder.name, os.getpid()),
             name=f"trafficrl-{index}",
             daemon=True,
         )
@@ -85,13 +82,12 @@ class Process:
         return WorkerLost(f"ended {how}")
 
 
-def work(connection: Connection, scenario: str, index: int, folder: str) -> None:
+def work(connection: Connection, scenario: str, index: int, folder: str, parent: int) -> None:
     """The life of a process: it does what it is asked until nobody is there to ask."""
     # Both reach all processes of a terminal or a job; the parent decides what follows.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):  # elsewhere than on Linux
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ends_with(parent)()
     os.environ["TMPDIR"], tempfile.tempdir = folder, folder
     server = ShardServer(scenario, index)
     try:

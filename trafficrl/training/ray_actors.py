@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from typing import Any
 from trafficrl.errors import TrafficRLError
 from trafficrl.training.channel import pack, unpack
 from trafficrl.training.lock import DirectoryLock
-from trafficrl.training.provenance import revision, versions
 from trafficrl.training.serving import ShardServer
+from trafficrl.training.versions import compared, differences
 from trafficrl.training.workers import WorkerError, WorkerLost
 
 FOLDERS = "trafficrl-actor-"  # in the machine's folder for temporary files
 LEAVES_WITHIN = 1.0  # s
+SOON = 5.0  # s for an actor to begin where a CPU is free
 
 
 class ShardActor:
@@ -35,7 +37,7 @@ class ShardActor:
 
     def about(self) -> bytes:
         """The machine, and what it runs there."""
-        return pack({"host": platform.node(), "versions": _versions()})
+        return pack({"host": platform.node(), "versions": compared()})
 
     def answer(self, request: bytes) -> bytes:
         """As ``ShardServer.answer``."""
@@ -44,10 +46,6 @@ class ShardActor:
     def leave(self) -> None:
         """Leave no files behind."""
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _versions() -> dict[str, str | None]:
-    return {**versions(), "revision": revision()}
 
 
 def own_folder() -> tuple[Path, DirectoryLock]:
@@ -75,15 +73,18 @@ class Actors:
 
     size = sys.maxsize  # all collect at the same time
 
-    def __init__(self) -> None:
+    def __init__(self, warn: Callable[[str], object] = lambda text: None) -> None:
+        """``warn`` is told what is waited for: a cluster may be about to grow."""
+        self._warn = warn
         self.wanted = 0
         self.full = ""  # why there is no place for another one
         self._shared: tuple[bytes, Any] = (b"", None)
 
     def start(self, scenario: str, index: int) -> Actor:
         """An actor for simulation ``index``, wherever a CPU is free."""
+        replaces = index < self.wanted
         self.wanted = max(self.wanted, index + 1)
-        return Actor(self, scenario, index)
+        return Actor(self, scenario, index, replaces)
 
     def reference(self, request: bytes) -> Any:
         """To a request in the cluster; the same one for all workers goes there once."""
@@ -93,10 +94,10 @@ class Actors:
             self._shared = request, ray.put(request)
         return self._shared[1]
 
-    def lack(self, simulations: int) -> str | None:
-        """What the cluster has too little of to begin, now."""
-        free = self._cpus()[1]
-        return self._room(simulations) if free < simulations else None
+    def warn_of_waiting(self, simulations: int, begin: int, timeout: float) -> None:
+        """If the cluster has too few CPUs, now, for ``begin`` actors of so many simulations."""
+        if self._cpus()[1] < begin:
+            self._warn(f"{self._room(simulations)}: waiting up to {timeout:g} s for them")
 
     def no_place(self, timeout: float) -> str:
         """What is to be known where an actor did not start."""
@@ -126,10 +127,10 @@ class Actors:
 class Actor:
     """A worker that is an actor."""
 
-    def __init__(self, pool: Actors, scenario: str, index: int) -> None:
+    def __init__(self, pool: Actors, scenario: str, index: int, replaces: bool) -> None:
         import ray
 
-        self._pool, self._index = pool, index
+        self._pool, self._index, self._replaces = pool, index, replaces
         # Spread: what Ray takes for CPUs may be threads that share a core.
         kind: Any = ray.remote(
             num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
@@ -165,19 +166,18 @@ class Actor:
         """Wait until it is somewhere, with what this process has."""
         import ray
 
-        placed = not self._pool.full and ray.wait([self._about], timeout=timeout)[0]
+        # At once the CPU of a lost one may not be free yet.
+        soon = min(SOON, timeout) if self._replaces else 0.0
+        if soon and not self._pool.full and not ray.wait([self._about], timeout=soon)[0]:
+            self._pool.warn_of_waiting(self._pool.wanted, 1, timeout - soon)
+        placed = not self._pool.full and ray.wait([self._about], timeout=timeout - soon)[0]
         if not placed:
             raise TrafficRLError(
                 f"simulation {self._index}: {self._pool.full or self._pool.no_place(timeout)}"
             )
         about = unpack(self._get(self._about, timeout))
-        self.host, here = about["host"], _versions()
-        differ = [
-            f"{name} {version} (here {here[name]})"
-            for name, version in about["versions"].items()
-            if None not in (version, here[name]) and version != here[name]
-        ]
-        if differ:
+        self.host = about["host"]
+        if differ := differences(about["versions"], compared()):
             raise TrafficRLError(
                 f"simulation {self._index}: its worker on {self.host} has {', '.join(differ)}: "
                 "all machines of the cluster need the same versions"
@@ -191,7 +191,7 @@ class Actor:
         except ray.exceptions.GetTimeoutError:
             raise WorkerLost(f"did not answer within {timeout:g} s") from None
         except ray.exceptions.RayTaskError as error:
-            raise WorkerError(str(error)) from None
+            raise _worker_error(error) from None
         except ray.exceptions.RayActorError as error:
             if error.actor_init_failed:
                 reason = str(error).strip().splitlines()[-1]
@@ -208,3 +208,12 @@ class Actor:
         why = re.search(r"because (.+?)(?:\.\s|\.?$)", str(error), re.M)
         where = f"on {self.host} " if self.host else ""
         return f"{where}was lost ({why[1] if why else 'it cannot be reached'})"
+
+
+def _worker_error(error: Any) -> WorkerError:
+    """What nobody had thought of in an actor: on one line, with Ray's account as a note."""
+    cause = getattr(error, "cause", None) or error
+    first = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
+    found = WorkerError(f"{type(cause).__name__}: {first}")
+    found.add_note(f"In a worker:\n{error}")
+    return found

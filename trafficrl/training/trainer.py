@@ -24,10 +24,9 @@ from trafficrl.training.saving import Saver, first_nan
 from trafficrl.training.seeding import update_streams
 from trafficrl.training.setup import make_algorithm
 from trafficrl.training.shard import Weights, acting_weights
+from trafficrl.training.validation import PREFIX, VALIDATED, merit
 from trafficrl.training.warning_log import WarningLog
 from trafficrl.training.workers import Pool
-
-VALIDATED = ("return", "mean_speed_mps", "speed_std_mps", "collisions", "override_fraction")
 
 
 class Trainer:
@@ -75,7 +74,7 @@ class Trainer:
         self.iteration = 0
         self.sim_steps = 0
         self._validated_at = 0
-        self._best: list[float] | None = None  # collisions (negative), then return
+        self._best: list[float] | None = None  # the merit of what best.pt is of
         self._stop = False
 
     def resume(self) -> list[str]:
@@ -259,11 +258,10 @@ class Trainer:
             {
                 "iteration": self.iteration,
                 "sim_steps": self.sim_steps,
-                **{f"validation_{key}": value for key, value in figures.items()},
+                **{f"{PREFIX}{key}": value for key, value in figures.items()},
             }
         )
-        # A crash can end an episode of negative rewards early, and so look good.
-        score = [-figures["collisions"], figures["return"]]
+        score = merit(figures)
         if self._best is None or score > self._best:
             self._best = score
             self.saver.save_best({**self._counts(), "policies": self._weights()})

@@ -11,7 +11,7 @@ from trafficrl.sweep.executor import End, Job, Training
 GLANCE = 0.05  # s between looks at the processes
 
 
-class Processes:
+class LocalProcesses:
     """An ``Executor`` of a process a job."""
 
     def __init__(self) -> None:
