@@ -168,8 +168,8 @@ def test_a_stop_ends_what_waits_for_a_cpu(tmp_path: Path, cluster: Any) -> None:
     session = tmp_path / ".session-x"
     session.touch()
     with connect("ray://auto"):
-        hold: Any = ray.remote(num_cpus=1)(time.sleep)
-        others = [hold.remote(600.0) for _ in range(2)]
+        hold: Any = ray.remote(num_cpus=1)(lambda: time.sleep(600.0))
+        others = [hold.remote() for _ in range(2)]
         api: Any = ray
         while api.available_resources().get("CPU", 0.0) > 0:
             time.sleep(0.1)
