@@ -18,10 +18,11 @@ from .signals import stop_on_signals
 from .sweep_displays import DISPLAYS, Display, Lines
 
 if TYPE_CHECKING:
-    from trafficrl.sweep.directory import SweepDirectory, Trial
+    from trafficrl.sweep.directory import SweepDirectory
     from trafficrl.sweep.executor import Executor
     from trafficrl.sweep.plan import Plan
     from trafficrl.sweep.runner import Runner
+    from trafficrl.sweep.trial import Trial
 
 _PATH = click.Path(path_type=Path)
 

@@ -15,16 +15,15 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 from trafficrl.config import dump_scenario
 from trafficrl.config.yaml_source import to_yaml
 from trafficrl.errors import TrafficRLError, printable
 from trafficrl.sweep.executor import Job, wait_until_free
-from trafficrl.sweep.plan import SEED, Plan, Point, load_sweep
+from trafficrl.sweep.plan import SEED, Plan, load_sweep
+from trafficrl.sweep.trial import Event, Trial
 from trafficrl.training.files import (
     append,
     is_partial,
@@ -38,49 +37,6 @@ from trafficrl.training.lock import DirectoryLock
 from trafficrl.training.run_directory import RunDirectory
 
 SESSION = ".session-"  # begins the name of a file that is there as long as a session
-
-Event = Literal["begun", "asked", "finished", "failed", "lost", "retried"]
-
-
-@dataclass
-class Trial:
-    """A point, and its trainings by their seeds."""
-
-    number: int
-    point: Point
-    scores: dict[int, float] = field(default_factory=dict)
-    failures: dict[int, str] = field(default_factory=dict)  # why
-    losses: dict[int, list[str]] = field(default_factory=dict)  # how, since it was last retried
-
-    @property
-    def name(self) -> str:
-        return f"trial-{self.number:03}"
-
-    @property
-    def score(self) -> float | None:
-        """Mean over the seeds; none where one has failed, or there is none yet."""
-        return None if self.failures or not self.scores else fmean(self.scores.values())
-
-    def is_decided(self, seeds: Sequence[int]) -> bool:
-        """Whether nothing is left to be done."""
-        return not any(map(self.is_open, seeds))
-
-    def is_open(self, seed: int) -> bool:
-        """Whether that training is still to be done."""
-        return seed not in self.scores and seed not in self.failures
-
-    def add(self, event: Event, seed: int, said: Any) -> None:
-        """Something has become of a training."""
-        match event:
-            case "finished":
-                self.scores[seed] = float(said)
-            case "failed":
-                self.failures[seed] = str(said)
-            case "lost":
-                self.losses.setdefault(seed, []).append(str(said))
-            case "retried":
-                self.failures.pop(seed, None)
-                self.losses.pop(seed, None)
 
 
 class SweepDirectory:

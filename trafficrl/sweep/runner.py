@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trafficrl.errors import ScenarioError, TrafficRLError
-from trafficrl.sweep.directory import Event, SweepDirectory, Trial
+from trafficrl.sweep.directory import SweepDirectory
 from trafficrl.sweep.executor import End, Executor
 from trafficrl.sweep.plan import Plan
 from trafficrl.sweep.scores import is_complete, score
 from trafficrl.sweep.search import Search
+from trafficrl.sweep.trial import Event, Trial
 
 LOSSES = 3  # of one training until it counts as failed
 NAMED = 5  # of the trainings that have failed

@@ -14,8 +14,9 @@ from trafficrl.evaluation.sections import Section
 from trafficrl.evaluation.statistics import Estimate, estimate
 from trafficrl.evaluation.tables import UNDEFINED, show
 from trafficrl.sweep.config import MAX_POINTS
-from trafficrl.sweep.directory import SweepDirectory, Trial
+from trafficrl.sweep.directory import SweepDirectory
 from trafficrl.sweep.plan import Plan
+from trafficrl.sweep.trial import Trial
 from trafficrl.training.files import replace_text
 
 EVERY = 10.0  # s between writing results
