@@ -39,9 +39,7 @@ class Experience:
         return sum(self.rollouts)
 
     def add(self, rollout: Rollout, generator: torch.Generator | None = None) -> None:
-        """Append a rollout, which is taken over; with a generator, blocks of it are held out from
-        training.
-        """
+        """Append a copy of a rollout; with a generator, blocks of it are held out from training."""
         replicas, steps = rollout.active.shape
         new = {name: getattr(rollout, name).flatten(0, 1) for name in COLUMNS}
         last = rollout.ended.clone()
@@ -55,8 +53,9 @@ class Experience:
         self.rollouts.append(replicas * steps)
         drop = max(0, len(self) - self.capacity)
         if not self.columns:
-            self.columns = {name: column[drop:] for name, column in new.items()}
-            self.links = at_steps(links, slice(drop, None))
+            # Copies, as rows are moved in place later: others may hold the rollout.
+            self.columns = {name: column[drop:].clone() for name, column in new.items()}
+            self.links = _copied(at_steps(links, slice(drop, None)))
             gone = int(ends[:drop].sum())
             self.final_obs = final_obs[gone:]
             self.final_links = at_steps(final_links, slice(gone, None))
@@ -184,6 +183,11 @@ def _joined(first: Links | None, second: Links, drop: int) -> Links:
     return Links((a, b), (c, d))
 
 
+def _copied(links: Links) -> Links:
+    a, b, c, d = (x.clone() for x in (*links.policy, *links.value))
+    return Links((a, b), (c, d))
+
+
 def _apart(obs: Tensor, next_obs: Tensor, links: Links, next_links: Links) -> Tensor:
     """Where what followed is not what the next row has, (R,)."""
     pairs = [(next_obs, obs)]
@@ -220,7 +224,7 @@ def _of_before(state: dict[str, Any]) -> dict[str, Any]:
 def _appended(old: Tensor, new: Tensor, drop: int) -> Tensor:
     """Both in a row, without the first ``drop``."""
     if drop >= len(old):
-        return new[drop - len(old) :]
+        return new[drop - len(old) :].clone()
     if drop != len(new):
         return torch.cat([old[drop:], new])
     # In place: a full replay of many vehicles has no room beside itself.
