@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trafficrl.algorithms.rollout import Links, Rollout, at_steps
+from trafficrl.algorithms.rollout import Links, Rollout, at_steps, flat
 
 BLOCK = 50  # control intervals that are held out together, so that long branches fit in
 COLUMNS = ("obs", "action", "reward", "terminated", "ended", "active")
@@ -46,7 +46,7 @@ class Experience:
         last[:, -1] = True
         new["last"] = last.flatten()
         new["held_out"] = self._held_out(replicas, steps, generator).to(last.device)
-        links, next_links = _flat(rollout.links), _flat(rollout.next_links)
+        links, next_links = flat(rollout.links), flat(rollout.next_links)
         next_obs = rollout.next_obs.flatten(0, 1)
         new["apart"] = ends = _apart(new["obs"], next_obs, links, next_links) | new["last"]
         final_obs, final_links = next_obs[ends], at_steps(next_links, ends)
@@ -163,14 +163,6 @@ class Experience:
             rows -= gone
             if self.rollouts[0] == 0:
                 self.rollouts.pop(0)
-
-
-def _flat(links: Links) -> Links:
-    """(B, T, N, K) to (B*T, N, K); fixed ones stay."""
-    if links.policy[0].dim() == 2:
-        return links
-    a, b, c, d = (x.flatten(0, 1) for x in (*links.policy, *links.value))
-    return Links((a, b), (c, d))
 
 
 def _joined(first: Links | None, second: Links, drop: int) -> Links:
