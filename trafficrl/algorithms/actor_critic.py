@@ -299,10 +299,10 @@ def agent_first(x: Tensor) -> Tensor:
     return x.flatten(0, 1).transpose(0, 1)
 
 
-def merged(logs: Sequence[Log], agents: Sequence[int]) -> Log:
-    """The log of all agents from those of parts of them, of so many ``agents`` each.
+def merged(logs: Sequence[Log]) -> Log:
+    """The log of all agents from those of parts of them, whose figures are one an agent.
 
-    Figures of a part that has ended before others are NaN.
+    Those of a part that has ended before others are NaN.
     """
     if len(logs) == 1:
         return logs[0]
@@ -315,8 +315,6 @@ def merged(logs: Sequence[Log], agents: Sequence[int]) -> Log:
                 else torch.full_like(one[name][0], math.nan)
                 for one in logs
             ]
-            if not found[0].dim():
-                found = [one.expand(count) for one, count in zip(found, agents, strict=True)]
             steps.append(torch.cat(found))
     return log
 

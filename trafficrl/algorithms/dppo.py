@@ -26,8 +26,7 @@ from trafficrl.nn.stacked import per_set
 class Passes:
     """What came of several passes over the data."""
 
-    def __init__(self, learning: Tensor, agents: int) -> None:
-        self.agents = agents
+    def __init__(self, learning: Tensor) -> None:
         self.learning = learning  # (N,), sets of weights that have not met their KL target
         self.begun: list[Tensor] = []  # whether anybody was learning when a policy step began
         self.policy: Log = {}
@@ -60,7 +59,7 @@ class DPPO(ActorCritic):
         """Several epochs of clipped policy and value steps on one rollout."""
         self._set_rates(progress)
         done = self._passes(rollout, streams, both=True)
-        return average(merged([one.log() for one in done], [one.agents for one in done]))
+        return average(merged([one.log() for one in done]))
 
     def _passes(self, rollout: Rollout, streams: Streams, *, both: bool) -> list[Passes]:
         """Go over all samples in random order, once each epoch; critics alone unless ``both``.
@@ -91,7 +90,7 @@ class DPPO(ActorCritic):
     def _learn(self, r: Rollout, targets: Batch, orders: list[Tensor], both: bool) -> Passes:
         """Take the steps on minibatches of the ``orders``."""
         learning = torch.ones(self.sets, dtype=torch.bool, device=self.device)
-        done = Passes(learning, self.n_agents)
+        done = Passes(learning)
         batch_of = self._batches(r, targets)
         for order in orders:
             # Asked once an epoch: where the device is a GPU, asking means to wait for it.
@@ -123,15 +122,16 @@ class DPPO(ActorCritic):
     def _policy_step(self, batch: Batch, learning: Tensor) -> dict[str, Tensor]:
         """One step along Eq. 7; takes agents out of ``learning`` (N,) at their KL target."""
         self._policy_optim.zero_grad()
-        found = add_gradient(batch, self._policy_figures)
+        found, stopped = add_gradient(batch, self._policy_figures), ~learning
         if self.settings.target_kl is not None:
             learning &= found["kl"] <= self.settings.target_kl
         norms = self._policy_optim.step(learning, loss=found["loss"])
         return {
             "policy_loss": found["loss"].masked_fill(~learning, torch.nan),
             "policy_grad_norm": norms,
-            "entropy": found["entropy"],
-            "kl": found["kl"],
+            # With what made an agent stop, without what came after it.
+            "entropy": found["entropy"].masked_fill(stopped, torch.nan),
+            "kl": found["kl"].masked_fill(stopped, torch.nan),
         }
 
     def _policy_figures(self, batch: Batch) -> Figures:
@@ -147,7 +147,7 @@ class DPPO(ActorCritic):
         return {
             "loss": per_set(loss, self.sets),
             "kl": per_set(kl, self.sets),
-            "entropy": entropy.detach().mean(),
+            "entropy": per_set(entropy.detach().mean(1), self.sets),
         }
 
     # For DMPO -------------------------------------------------------------------
