@@ -327,12 +327,13 @@ def average(log: Log) -> dict[str, float]:
     """
     means = {}
     for name, values in log.items():
-        if not name.endswith("_norm"):
-            values = [one[~one.isnan()].mean() if one.dim() else one for one in values]
         steps = torch.stack(values)  # (G,) or (G, N)
-        means[name] = float(steps.nanmean())
-        if steps.dim() == 2:
-            known = steps[~steps.isnan()]
-            means[f"{name}_max"] = float(known.max()) if len(known) else math.nan
+        if steps.dim() == 2 and name.endswith("_norm"):
+            largest = steps.masked_fill(steps.isnan(), -torch.inf).max()
+            means[name] = float(steps.nanmean())
+            means[f"{name}_max"] = float(largest.masked_fill(largest < 0.0, torch.nan))
             means[f"{name}_median"] = float(steps.nanmean(0).nanmedian())
+        else:
+            of_agents = steps.nanmean(1) if steps.dim() == 2 else steps
+            means[name] = float(of_agents.nanmean())
     return means
