@@ -14,8 +14,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from trafficrl.algorithms.actor_critic import ActorCritic, Log, average, merged
+from trafficrl.algorithms.actor_critic import ActorCritic
 from trafficrl.algorithms.base import AgentSpec, Streams
+from trafficrl.algorithms.log import Log, average, merged
 from trafficrl.algorithms.parts import Batch, Figures, add_gradient, pieces
 from trafficrl.algorithms.rollout import Rollout, at_steps, flat
 from trafficrl.config.algorithms import PPOSettings

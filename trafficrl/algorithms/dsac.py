@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trafficrl.algorithms.actor_critic import average, decide
+from trafficrl.algorithms.actor_critic import decide
 from trafficrl.algorithms.advantages import neighbourhood_sum
 from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved, Streams
 from trafficrl.algorithms.experience import Experience
+from trafficrl.algorithms.log import average
 from trafficrl.algorithms.parts import Batch, Figures, add_gradient
 from trafficrl.algorithms.rollout import Links, Rollout, at_steps
 from trafficrl.config.algorithms import SACBase, SACSettings

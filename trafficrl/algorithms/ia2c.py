@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trafficrl.algorithms.actor_critic import ActorCritic, average
+from trafficrl.algorithms.actor_critic import ActorCritic
 from trafficrl.algorithms.base import Streams
+from trafficrl.algorithms.log import average
 from trafficrl.algorithms.parts import Batch
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.nn.stacked import per_set
