@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -109,6 +111,15 @@ def test_a_policy_that_ran_away_is_frozen_with_its_weights(line) -> None:
     one.update(stale(one.rollout(), agent=2, by=1000.0))  # exp overflows
     assert moved(before, one.weights(), "policy") == [agent != 2 for agent in range(AGENTS)]
     assert all(weights.isfinite().all() for weights in one.weights().values())
+
+
+def test_kl_counts_of_an_agent_until_it_has_stopped(line) -> None:
+    """One step, which stops one agent of five: its KL has its part. Later there are the others'."""
+    for epochs in (1, 4):
+        one = line(AGENTS, target_kl=0.5, policy_lr=1e-9, epochs=epochs, minibatches=1)
+        metrics = one.update(stale(one.rollout(), agent=2))
+        of_steps = [(math.e - 2.0) / AGENTS] + [0.0] * (epochs - 1)
+        assert metrics["kl"] == pytest.approx(sum(of_steps) / epochs, abs=1e-5)
 
 
 @pytest.mark.parametrize("target_kl", [None, 0.8])

@@ -159,7 +159,7 @@ def test_only_an_episode_that_terminated_is_not_bootstrapped() -> None:
 def test_a_step_of_the_critics_goes_towards_the_target(n_choices: int) -> None:
     """Both Q are 0 and targets 1 and -2 (gamma = 0): the first step of Adam is its rate."""
     one = pair(n_choices, gamma=1e-9, value_lr=0.01)
-    one._step([batch_of(one, reward=torch.tensor([[1.0], [-2.0]]))], generator())
+    one._step(batch_of(one, reward=torch.tensor([[1.0], [-2.0]])), generator())
     bias = one.critic.layers[-1].bias[:, 0]
     wanted = [0.01, -0.01, 0.01, -0.01]  # first critics of both agents, then second ones
     assert bias[:, 0].tolist() == pytest.approx(wanted, rel=1e-4)
@@ -474,7 +474,7 @@ def test_gradients_reach_the_policy_through_its_action() -> None:
     with torch.no_grad():
         one.critic.layers[0].weight[:, -1] = 1.0
     batch = batch_of(one)
-    one._step([batch], generator())
+    one._step(batch, generator())
     bias = one.policy.net.layers[-1].bias
     assert bias[:, 0, 0].tolist() == pytest.approx([0.01, 0.01], rel=1e-3)
 
@@ -492,7 +492,7 @@ def test_gradient_steps_are_in_proportion_to_what_was_collected(rate: float, ste
     team.algorithm._step = lambda *given: calls.append(given) or step(*given)
     team.update(rollout)
     assert len(calls) == steps
-    assert all(batch["obs"].shape == (16, 5, 2) for (batch,), _ in calls)
+    assert all(batch["obs"].shape == (16, 5, 2) for batch, _ in calls)
 
 
 def test_the_newest_intervals_are_replayed() -> None:

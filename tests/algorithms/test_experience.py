@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import random
 from dataclasses import dataclass
@@ -155,6 +156,25 @@ def test_the_newest_rows_are_kept_with_their_links(kind: str) -> None:
                     assert torch.equal(own, parts[0])
                 else:
                     assert torch.equal(own, torch.cat([x.flatten(0, 1) for x in parts])[-25:])
+
+
+@pytest.mark.parametrize("kind", ["line", "changes"])
+@pytest.mark.parametrize("first", [4, 10])
+def test_what_a_full_one_moves_is_not_what_another_holds(kind: str, first: int) -> None:
+    """Whether the first rollout fills it or a later one."""
+    team, small, large = Team("dppo", kind, value_hops=2), Experience(5), Experience(100)
+    rollouts = [team.rollout(seed, 1, steps) for seed, steps in enumerate((first, 10, 3, 3))]
+    copies = copy.deepcopy(rollouts)
+    for rollout in rollouts:
+        large.add(rollout)
+        small.add(rollout)
+    for name in COLUMNS:
+        every = torch.cat([getattr(one, name).flatten(0, 1) for one in copies])
+        assert torch.equal(large.columns[name], every)
+        assert torch.equal(small.columns[name], every[-5:])
+    for rollout, before in zip(rollouts, copies, strict=True):
+        assert torch.equal(rollout.obs, before.obs)
+        assert torch.equal(rollout.links.value[0], before.links.value[0])
 
 
 def test_a_rollout_larger_than_the_capacity_is_cut() -> None:

@@ -42,13 +42,13 @@ def policy_gradients(one, batch: dict[str, Tensor]) -> list[Tensor]:
     """Gradients of a step that changes nothing."""
     one.algorithm._policy_optim.lr = 0.0
     sets = one.algorithm.sets
-    one.algorithm._policy_step([batch], torch.ones(sets, dtype=torch.bool))
+    one.algorithm._policy_step(batch, torch.ones(sets, dtype=torch.bool))
     return [parameter.grad.clone() for parameter in one.algorithm.policy.parameters()]
 
 
 def value_gradients(one, batch: dict[str, Tensor]) -> list[Tensor]:
     one.algorithm._value_optim.lr = 0.0
-    one.algorithm._value_step([batch])
+    one.algorithm._value_step(batch)
     return [parameter.grad.clone() for parameter in one.algorithm.critic.parameters()]
 
 

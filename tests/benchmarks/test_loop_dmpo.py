@@ -164,7 +164,7 @@ def test_a_model_update_comes_to_the_same_weights(pair: Pair) -> None:
 
 def test_a_critic_and_policy_update_comes_to_the_same_weights(pair: Pair) -> None:
     rows = torch.arange(256)
-    pair.base._step([pair.base._batch(pair.base.replay, rows)], pair.here.actions)
+    pair.base._step(pair.base._batch(pair.base.replay, rows), pair.here.actions)
     columns = pair.loop.experience.columns
     batch = {name: [own[rows] for own in each] for name, each in pair.loop.real.items()}
     pair.loop.step(batch, (~columns["terminated"][rows]).float(), pair.there.actions)

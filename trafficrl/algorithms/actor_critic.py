@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Self
 
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from trafficrl.algorithms.advantages import bootstrapped_returns, gae, neighbourhood_sum
 from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved
+from trafficrl.algorithms.parts import Batch, Figures, add_gradient, pieces
 from trafficrl.algorithms.rollout import Links, Rollout, at_steps
 from trafficrl.config.algorithms import ActorCriticSettings
 from trafficrl.nn.encoding import ObsEncoder
@@ -21,11 +20,8 @@ from trafficrl.nn.optim import StackedAdam
 from trafficrl.nn.policies import CategoricalPolicy, GaussianPolicy, Policy
 from trafficrl.nn.stacked import StackedMLP, part_of, per_set
 
-Batch = dict[str, Tensor]  # agent-first, (N, S, ...)
-Log = dict[str, list[Tensor]]  # of each gradient step: a figure, or one of each agent (N,)
-# Samples, summed over agents, whose network inputs are held at the same time: those of 1,000
-# vehicles are gigabytes.
-MOST_AT_ONCE = 2**18
+# Without gradients a layer is gone when the next one is there: so many times as many samples.
+FORWARD = 4
 
 
 class ActorCritic(Policies, Saved):
@@ -95,18 +91,13 @@ class ActorCritic(Policies, Saved):
 
     # A few agents at a time ----------------------------------------------------
 
-    def _split(self, samples: int) -> list[Self]:
-        """All agents in parts that are small enough to be computed at once.
-
-        ``samples`` are those of each agent.
-        """
-        count = self.spec.n_agents
+    def _slices(self, parts: int) -> list[slice]:
+        """All agents in so many parts that can be computed one after the other."""
+        count = self.n_agents
         # Not one agent alone: its products would be other routines', with other roundings.
-        parts = max(1, min(-(-samples * count // MOST_AT_ONCE), count // 2))
-        if parts == 1:
-            return [self]
+        parts = max(1, min(parts, count // 2))
         ends = [count * i // parts for i in range(parts + 1)]
-        return [self._part(slice(*pair)) for pair in pairwise(ends)]
+        return [slice(*pair) for pair in pairwise(ends)]
 
     @property
     def n_agents(self) -> int:
@@ -114,15 +105,13 @@ class ActorCritic(Policies, Saved):
         return self.agents.stop - self.agents.start
 
     def _part(self, agents: slice) -> Self:
-        """Some of the agents on the weights of all: what it learns is learned here."""
+        """Some of the agents, with weights of their own: what they learn is learned here."""
         one = copy.copy(self)
-        one.agents = agents
-        if self.sets > 1:
-            one.sets = one.n_agents
-            one.policy, one.critic = part_of(self.policy, agents), part_of(self.critic, agents)
-            one.value_norm = part_of(self.value_norm, agents)
-            one._policy_optim = self._policy_optim.part(one.policy.parameters(), agents)
-            one._value_optim = self._value_optim.part(one.critic.parameters(), agents)
+        one.agents, one.sets = agents, agents.stop - agents.start
+        one.policy, one.critic = part_of(self.policy, agents), part_of(self.critic, agents)
+        one.value_norm = part_of(self.value_norm, agents)
+        one._policy_optim = self._policy_optim.part(one.policy.parameters(), agents)
+        one._value_optim = self._value_optim.part(one.critic.parameters(), agents)
         return one
 
     # Acting -------------------------------------------------------------------
@@ -137,16 +126,19 @@ class ActorCritic(Policies, Saved):
     def values(self, obs: Tensor, links: Links) -> Tensor:
         """V_i(s over kappa hops) for obs (..., N, O): (..., N).
 
-        With gradient where one part computes them all.
+        With gradient where they are few enough to be computed at once.
         """
-        parts = self._split(obs[..., 0, 0].numel())
-        values = [part._own_values(obs, links.of(part.agents)) for part in parts]
+        parts = self._slices(-(-pieces(obs[..., 0, 0].numel(), self.n_agents) // FORWARD))
+        values = [self._values_of(agents, obs, links.of(agents)) for agents in parts]
         return values[0] if len(parts) == 1 else torch.cat(values, -1)
 
-    def _own_values(self, obs: Tensor, links: Links) -> Tensor:
-        out = self.critic(self._value_inputs(obs, links))[..., 0]
-        out = self.value_norm.denormalize(out).transpose(0, 1)
-        return out.expand(-1, self.n_agents).reshape(*obs.shape[:-2], self.n_agents)
+    def _values_of(self, agents: slice, obs: Tensor, links: Links) -> Tensor:
+        critic, norm, count = self.critic, self.value_norm, agents.stop - agents.start
+        if self.sets > 1 and count < self.n_agents:
+            critic, norm = part_of(critic, agents), part_of(norm, agents)
+        out = critic(self._value_inputs(obs, links))[..., 0]
+        out = norm.denormalize(out).transpose(0, 1)
+        return out.expand(-1, count).reshape(*obs.shape[:-2], count)
 
     def _values_and_next(self, r: Rollout) -> tuple[Tensor, Tensor]:
         """V of each state and of the one that followed, (B, T, N) both.
@@ -212,18 +204,20 @@ class ActorCritic(Policies, Saved):
             **{name: target[self.agents] for name, target in targets.items()},
         }
 
-    def _value_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """One gradient step on samples of all agents, some agents in each batch."""
+    def _value_step(self, batch: Batch) -> dict[str, Tensor]:
+        """One gradient step on samples of all agents."""
         self._value_optim.zero_grad()
-        losses = []
-        for batch, share in shares(batches):
-            predicted = self.critic(batch["value_inputs"])[..., 0]
-            loss = (predicted - batch["returns"]).square().mean(1)  # (N,)
-            add_gradient(per_set(loss, self._value_sets), share)
-            losses.append(loss.detach())
-        loss = torch.cat(losses)
-        norms = self._value_optim.step(loss=per_set(loss, self._value_sets))
-        return {"value_loss": loss, "value_grad_norm": norms}
+        found = add_gradient(batch, self._value_figures)
+        norms = self._value_optim.step(loss=found["loss"])
+        return {"value_loss": found["value_loss"], "value_grad_norm": norms}
+
+    def _value_figures(self, batch: Batch) -> Figures:
+        inputs = batch.get("value_inputs")
+        if inputs is None:
+            inputs = self._value_inputs(batch["obs"], batch["links"])
+        predicted = self.critic(inputs)[..., 0]
+        loss = (predicted - batch["returns"]).square().mean(1)  # (N,)
+        return {"loss": per_set(loss, self._value_sets), "value_loss": loss}
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -290,22 +284,6 @@ def make_policy(
     )
 
 
-def shares(batches: Sequence[Batch]) -> list[tuple[Batch, float]]:
-    """Each batch with its part of all agents."""
-    agents = [len(batch["returns"]) for batch in batches]
-    return [(batch, own / sum(agents)) for batch, own in zip(batches, agents, strict=True)]
-
-
-def add_gradient(losses: Tensor, share: float) -> None:
-    """Add the gradients of losses (sets,), which are means over that share of the agents."""
-    (share * losses.sum()).backward()  # type: ignore[no-untyped-call]
-
-
-def sum_of(parts: Sequence[Tensor]) -> Tensor:
-    """Of one part the same bits."""
-    return torch.stack(list(parts)).sum(0) if len(parts) > 1 else parts[0]
-
-
 def standardized(values: Tensor, sets: int) -> Tensor:
     """``values`` (N, S) with mean 0 and spread 1 over the samples of each set of weights."""
     rows = values.reshape(sets, -1)
@@ -316,44 +294,3 @@ def standardized(values: Tensor, sets: int) -> Tensor:
 def agent_first(x: Tensor) -> Tensor:
     """(B, T, N, ...) to (N, B*T, ...)."""
     return x.flatten(0, 1).transpose(0, 1)
-
-
-def merged(logs: Sequence[Log], agents: Sequence[int]) -> Log:
-    """The log of all agents from those of parts of them, of so many ``agents`` each.
-
-    Figures of a part that has ended before others are NaN.
-    """
-    if len(logs) == 1:
-        return logs[0]
-    log: Log = {name: [] for name in logs[0]}
-    for name, steps in log.items():
-        for step in range(max(len(one[name]) for one in logs)):
-            found = [
-                one[name][step]
-                if step < len(one[name])
-                else torch.full_like(one[name][0], math.nan)
-                for one in logs
-            ]
-            if not found[0].dim():
-                found = [one.expand(count) for one, count in zip(found, agents, strict=True)]
-            steps.append(torch.cat(found))
-    return log
-
-
-def average(log: Log) -> dict[str, float]:
-    """Means over the gradient steps of an update; an agent that stopped early counts no more.
-
-    Of norms (N,) of the agents also the largest, of any agent in any step, and
-    the median over agents.
-    """
-    means = {}
-    for name, values in log.items():
-        if not name.endswith("_norm"):
-            values = [one[~one.isnan()].mean() if one.dim() else one for one in values]
-        steps = torch.stack(values)  # (G,) or (G, N)
-        means[name] = float(steps.nanmean())
-        if steps.dim() == 2:
-            known = steps[~steps.isnan()]
-            means[f"{name}_max"] = float(known.max()) if len(known) else math.nan
-            means[f"{name}_median"] = float(steps.nanmean(0).nanmedian())
-    return means

@@ -10,8 +10,6 @@ one critic in place of n.
 
 from __future__ import annotations
 
-from typing import Self
-
 import torch
 from torch import Tensor
 
@@ -32,9 +30,9 @@ class CPPO(DPPO):
     def _value_sets(self) -> int:
         return 1
 
-    def _split(self, samples: int) -> list[Self]:
+    def _slices(self, parts: int) -> list[slice]:
         """All at once, as one critic sees everybody."""
-        return [self]
+        return [self.agents]
 
     def _make_critic(self, generator: torch.Generator, inputs: int | None = None) -> StackedMLP:
         return super()._make_critic(generator, self.spec.n_agents * self.encoder.width)

@@ -8,22 +8,17 @@ stop is each agent's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from trafficrl.algorithms.actor_critic import (
-    ActorCritic,
-    Batch,
-    Log,
-    add_gradient,
-    average,
-    merged,
-    shares,
-)
+from trafficrl.algorithms.actor_critic import ActorCritic
 from trafficrl.algorithms.base import AgentSpec, Streams
-from trafficrl.algorithms.rollout import Rollout
+from trafficrl.algorithms.log import Log, average, merged
+from trafficrl.algorithms.parts import Batch, Figures, add_gradient, pieces
+from trafficrl.algorithms.rollout import Rollout, at_steps, flat
 from trafficrl.config.algorithms import PPOSettings
 from trafficrl.memory import give_back_freed
 from trafficrl.nn.stacked import per_set
@@ -32,8 +27,7 @@ from trafficrl.nn.stacked import per_set
 class Passes:
     """What came of several passes over the data."""
 
-    def __init__(self, learning: Tensor, agents: int) -> None:
-        self.agents = agents
+    def __init__(self, learning: Tensor) -> None:
         self.learning = learning  # (N,), sets of weights that have not met their KL target
         self.begun: list[Tensor] = []  # whether anybody was learning when a policy step began
         self.policy: Log = {}
@@ -66,7 +60,7 @@ class DPPO(ActorCritic):
         """Several epochs of clipped policy and value steps on one rollout."""
         self._set_rates(progress)
         done = self._passes(rollout, streams, both=True)
-        return average(merged([one.log() for one in done], [one.agents for one in done]))
+        return average(merged([one.log() for one in done]))
 
     def _passes(self, rollout: Rollout, streams: Streams, *, both: bool) -> list[Passes]:
         """Go over all samples in random order, once each epoch; critics alone unless ``both``.
@@ -81,58 +75,80 @@ class DPPO(ActorCritic):
             torch.randperm(samples, generator=streams.minibatches).to(self.device)
             for _ in range(s.epochs)
         ]
-        parts = self._split(r.active.numel())
-        if self.sets == 1:
-            return [self._learn([part._inputs(r, targets) for part in parts], orders, both)]
+        parts = self._parts_to_learn(-(-samples // s.minibatches))
         done = []
         for part in parts:
-            done.append(part._learn([part._inputs(r, targets)], orders, both))
+            done.append(part._learn(r, targets, orders, both))
             if len(parts) > 1:
                 give_back_freed()
         return done
 
-    def _learn(self, data: list[Batch], orders: list[Tensor], both: bool) -> Passes:
-        """Take the steps; ``data`` are the samples of all agents, some agents in each."""
+    def _parts_to_learn(self, samples: int) -> list[Self]:
+        """Agents that can learn apart from others, few enough for steps on so many samples."""
+        slices = self._slices(pieces(samples, self.n_agents)) if self.sets > 1 else []
+        return [self._part(agents) for agents in slices] if len(slices) > 1 else [self]
+
+    def _learn(self, r: Rollout, targets: Batch, orders: list[Tensor], both: bool) -> Passes:
+        """Take the steps on minibatches of the ``orders``."""
         learning = torch.ones(self.sets, dtype=torch.bool, device=self.device)
-        done = Passes(learning, self.n_agents)
+        done = Passes(learning)
+        batch_of = self._batches(r, targets)
         for order in orders:
             # Asked once an epoch: where the device is a GPU, asking means to wait for it.
             going = both and bool(done.learning.any())
             for rows in order.chunk(min(self.settings.minibatches, len(order))):
-                batches = [{name: value[:, rows] for name, value in one.items()} for one in data]
+                batch = batch_of(rows)
                 if going:
                     done.begun.append(done.learning.any())
-                    done.note(done.policy, self._policy_step(batches, done.learning))
-                done.note(done.value, self._value_step(batches))
+                    done.note(done.policy, self._policy_step(batch, done.learning))
+                done.note(done.value, self._value_step(batch))
         self._policy_optim.check()
         self._value_optim.check()
         return done
 
-    def _policy_step(self, batches: Sequence[Batch], learning: Tensor) -> dict[str, Tensor]:
+    def _batches(self, r: Rollout, targets: Batch) -> Callable[[Tensor], Batch]:
+        """Gives the batch of the samples of some rows."""
+        samples = -(-targets["returns"].shape[1] // self.settings.minibatches)
+        if self.sets > 1 or pieces(samples, self.n_agents) == 1:
+            data = self._inputs(r, targets)
+            return lambda rows: {name: value[:, rows] for name, value in data.items()}
+        # What networks see of all samples would be too much, and of a part is found in each step.
+        kept, obs, links = r.active.flatten().nonzero()[:, 0], r.obs.flatten(0, 1), flat(r.links)
+        return lambda rows: {
+            "obs": obs[kept[rows]],
+            "links": at_steps(links, kept[rows]),
+            **{name: value[:, rows] for name, value in targets.items()},
+        }
+
+    def _policy_step(self, batch: Batch, learning: Tensor) -> dict[str, Tensor]:
         """One step along Eq. 7; takes agents out of ``learning`` (N,) at their KL target."""
-        s = self.settings
         self._policy_optim.zero_grad()
-        losses, divergences, entropies = [], [], []
-        for batch, share in shares(batches):
-            log_prob, entropy = self.policy.evaluate(batch["policy_inputs"], batch["action"])
-            log_ratio = log_prob - batch["log_prob"]
-            surrogate = clipped_surrogate(log_ratio, batch["advantage"], s.clip_range)
-            loss = -(surrogate + s.entropy_coef * entropy).mean(1)
-            add_gradient(per_set(loss, self.sets), share)
-            with torch.no_grad():
-                losses.append(loss.detach())
-                # Schulman's low-variance estimator, never negative.
-                divergences.append((log_ratio.exp() - 1.0 - log_ratio).mean(1))
-                entropies.append(share * entropy.mean())
-        loss, kl = (per_set(torch.cat(one), self.sets) for one in (losses, divergences))
-        if s.target_kl is not None:
-            learning &= kl <= s.target_kl
-        norms = self._policy_optim.step(learning, loss=loss)
+        found, stopped = add_gradient(batch, self._policy_figures), ~learning
+        if self.settings.target_kl is not None:
+            learning &= found["kl"] <= self.settings.target_kl
+        norms = self._policy_optim.step(learning, loss=found["loss"])
         return {
-            "policy_loss": loss.masked_fill(~learning, torch.nan),
+            "policy_loss": found["loss"].masked_fill(~learning, torch.nan),
             "policy_grad_norm": norms,
-            "entropy": torch.stack(entropies).sum(),
-            "kl": kl,
+            # With what made an agent stop, without what came after it.
+            "entropy": found["entropy"].masked_fill(stopped, torch.nan),
+            "kl": found["kl"].masked_fill(stopped, torch.nan),
+        }
+
+    def _policy_figures(self, batch: Batch) -> Figures:
+        s, inputs = self.settings, batch.get("policy_inputs")
+        if inputs is None:
+            inputs = self.encoder.neighbourhood(batch["obs"], *batch["links"].policy)
+        log_prob, entropy = self.policy.evaluate(inputs, batch["action"])
+        log_ratio = log_prob - batch["log_prob"]
+        surrogate = clipped_surrogate(log_ratio, batch["advantage"], s.clip_range)
+        loss = -(surrogate + s.entropy_coef * entropy).mean(1)
+        # Schulman's low-variance estimator, never negative.
+        kl = (log_ratio.detach().exp() - 1.0 - log_ratio.detach()).mean(1)
+        return {
+            "loss": per_set(loss, self.sets),
+            "kl": per_set(kl, self.sets),
+            "entropy": per_set(entropy.detach().mean(1), self.sets),
         }
 
     # For DMPO -------------------------------------------------------------------

@@ -11,16 +11,17 @@ targets and policy losses are drawn by the neighbours and sent.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trafficrl.algorithms.actor_critic import add_gradient, average, decide, sum_of
+from trafficrl.algorithms.actor_critic import decide
 from trafficrl.algorithms.advantages import neighbourhood_sum
 from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved, Streams
 from trafficrl.algorithms.experience import Experience
+from trafficrl.algorithms.log import average
+from trafficrl.algorithms.parts import Batch, Figures, add_gradient
 from trafficrl.algorithms.rollout import Links, Rollout, at_steps
 from trafficrl.config.algorithms import SACBase, SACSettings
 from trafficrl.nn.encoding import ObsEncoder
@@ -28,8 +29,6 @@ from trafficrl.nn.optim import StackedAdam
 from trafficrl.nn.policies import CategoricalPolicy, TanhGaussianPolicy
 from trafficrl.nn.stacked import StackedMLP, neighbourhood_values, per_set
 
-# Samples, summed over agents, that a gradient step has networks' layers of at the same time.
-MOST_AT_ONCE = 2**16
 SCALE_DECAY = 0.9  # of the rewards' running spread, per rollout
 
 
@@ -150,15 +149,14 @@ class DSAC(Policies, Saved):
         log: dict[str, list[Tensor]] = {}
         for _ in range(count):
             draw = torch.randint(len(rows), (size,), generator=streams.minibatches)
-            parts = rows[draw.to(rows.device)].chunk(-(-size * self.spec.n_agents // MOST_AT_ONCE))
-            batches = [self._batch(data, part) for part in parts]
-            for name, value in self._step(batches, streams.actions).items():
+            batch = self._batch(data, rows[draw.to(rows.device)])
+            for name, value in self._step(batch, streams.actions).items():
                 log.setdefault(name, []).append(value)
         for optim in (self._value_optim, self._policy_optim, self._temperature_optim):
             optim.check()
         return average(log)
 
-    def _batch(self, data: Experience, rows: Tensor) -> dict[str, Any]:
+    def _batch(self, data: Experience, rows: Tensor) -> Batch:
         columns = data.columns
         assert data.links is not None
         links, next_links = at_steps(data.links, rows), data.next_links(rows)
@@ -174,55 +172,51 @@ class DSAC(Policies, Saved):
             "next_links": next_links,
         }
 
-    def _step(
-        self, batches: Sequence[dict[str, Any]], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """One gradient step of critics, policies and temperatures; the target follows.
-
-        Its samples are those of all batches, which are computed one after the other.
-        """
+    def _step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """One gradient step of critics, policies and temperatures; the target follows."""
         temperature = self.log_temperature.detach().exp()  # (sets, 1)
-        samples = [len(batch["obs"]) for batch in batches]
-        shares = [own / sum(samples) for own in samples]
-        losses, policy_losses, entropies, values = [], [], [], []
         self._value_optim.zero_grad()
-        for batch, share in zip(batches, shares, strict=True):
-            target = self._soft_target(batch, temperature, generator)
-            q = self._q(self.critic, batch["obs"], batch["action"], batch["links"])
-            loss = nn.functional.smooth_l1_loss(q, target.expand_as(q), reduction="none").mean(2)
-            add_gradient(per_set(loss.flatten(), 2 * self.sets), share)
-            losses.append(share * loss.detach())
-            values.append(share * q.detach().mean())
-        loss = sum_of(losses)
-        value_norms = self._value_optim.step(loss=per_set(loss.flatten(), 2 * self.sets))
+        value = add_gradient(batch, lambda part: self._value_figures(part, temperature, generator))
+        value_norms = self._value_optim.step(loss=value["loss"])
 
         self._policy_optim.zero_grad()
-        for batch, share in zip(batches, shares, strict=True):
-            inputs = self.encoder.neighbourhood(batch["obs"], *batch["links"].policy)
-            policy_loss, entropy = self._policy_loss(inputs, batch, temperature, generator)
-            add_gradient(per_set(policy_loss, self.sets), share)
-            policy_losses.append(share * policy_loss.detach())
-            entropies.append(share * entropy.detach())
-        policy_loss, entropy = sum_of(policy_losses), sum_of(entropies)
-        policy_norms = self._policy_optim.step(loss=per_set(policy_loss, self.sets))
+        policy = add_gradient(
+            batch, lambda part: self._policy_figures(part, temperature, generator)
+        )
+        policy_norms = self._policy_optim.step(loss=policy["loss"])
 
-        gap = per_set(entropy - self._target_entropy(), self.sets)
+        gap = per_set(policy["entropy"] - self._target_entropy(), self.sets)
         self._temperature_optim.descend(self.log_temperature[:, 0] * gap)
         self._follow()
         return {
-            "value_loss": loss.mean(),
-            "policy_loss": policy_loss.mean(),
+            "value_loss": value["value_loss"],
+            "policy_loss": policy["policy_loss"],
             "policy_grad_norm": policy_norms,
             "value_grad_norm": value_norms,
-            "entropy": entropy.mean(),
+            "entropy": policy["entropy"].mean(),
             "temperature": temperature.mean(),
-            "q_mean": sum_of(values),
+            "q_mean": value["q_mean"],
         }
 
+    def _value_figures(
+        self, batch: Batch, temperature: Tensor, generator: torch.Generator
+    ) -> Figures:
+        """Of the critics (2N,) or of the shared two (2,)."""
+        target = self._soft_target(batch, temperature, generator)
+        q = self._q(self.critic, batch["obs"], batch["action"], batch["links"])
+        loss = nn.functional.smooth_l1_loss(q, target.expand_as(q), reduction="none").mean(2)
+        own = per_set(loss.flatten(), 2 * self.sets)
+        return {"loss": own, "value_loss": loss.mean(), "q_mean": q.mean()}
+
+    def _policy_figures(
+        self, batch: Batch, temperature: Tensor, generator: torch.Generator
+    ) -> Figures:
+        inputs = self.encoder.neighbourhood(batch["obs"], *batch["links"].policy)
+        loss, entropy = self._policy_loss(inputs, batch, temperature, generator)
+        return {"loss": per_set(loss, self.sets), "policy_loss": loss.mean(), "entropy": entropy}
+
     @torch.no_grad()
-    def _soft_target(
-        self, batch: dict[str, Any], temperature: Tensor, generator: torch.Generator
-    ) -> Tensor:
+    def _soft_target(self, batch: Batch, temperature: Tensor, generator: torch.Generator) -> Tensor:
         """y_i = r_i + gamma (1 - d) (min Q_i' - temperature * log pi_i), (N, S)."""
         inputs = self.encoder.neighbourhood(batch["next_obs"], *batch["next_links"].policy)
         action, log_p = self._drawn(inputs, generator)
@@ -237,7 +231,7 @@ class DSAC(Policies, Saved):
     def _policy_loss(
         self,
         inputs: Tensor,
-        batch: dict[str, Any],
+        batch: Batch,
         temperature: Tensor,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:

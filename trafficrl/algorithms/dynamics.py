@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trafficrl.algorithms.actor_critic import average
 from trafficrl.algorithms.base import AgentSpec
 from trafficrl.algorithms.experience import Experience
+from trafficrl.algorithms.log import average
 from trafficrl.algorithms.rollout import Rollout, at_steps
 from trafficrl.config.algorithms import DynamicsSettings
 from trafficrl.nn.dynamics import DynamicsModel, Prediction

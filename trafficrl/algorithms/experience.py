@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trafficrl.algorithms.rollout import Links, Rollout, at_steps
+from trafficrl.algorithms.rollout import Links, Rollout, at_steps, flat
 
 BLOCK = 50  # control intervals that are held out together, so that long branches fit in
 COLUMNS = ("obs", "action", "reward", "terminated", "ended", "active")
@@ -39,24 +39,23 @@ class Experience:
         return sum(self.rollouts)
 
     def add(self, rollout: Rollout, generator: torch.Generator | None = None) -> None:
-        """Append a rollout, which is taken over; with a generator, blocks of it are held out from
-        training.
-        """
+        """Append a copy of a rollout; with a generator, blocks of it are held out from training."""
         replicas, steps = rollout.active.shape
         new = {name: getattr(rollout, name).flatten(0, 1) for name in COLUMNS}
         last = rollout.ended.clone()
         last[:, -1] = True
         new["last"] = last.flatten()
         new["held_out"] = self._held_out(replicas, steps, generator).to(last.device)
-        links, next_links = _flat(rollout.links), _flat(rollout.next_links)
+        links, next_links = flat(rollout.links), flat(rollout.next_links)
         next_obs = rollout.next_obs.flatten(0, 1)
         new["apart"] = ends = _apart(new["obs"], next_obs, links, next_links) | new["last"]
         final_obs, final_links = next_obs[ends], at_steps(next_links, ends)
         self.rollouts.append(replicas * steps)
         drop = max(0, len(self) - self.capacity)
         if not self.columns:
-            self.columns = {name: column[drop:] for name, column in new.items()}
-            self.links = at_steps(links, slice(drop, None))
+            # Copies, as rows are moved in place later: others may hold the rollout.
+            self.columns = {name: column[drop:].clone() for name, column in new.items()}
+            self.links = _copied(at_steps(links, slice(drop, None)))
             gone = int(ends[:drop].sum())
             self.final_obs = final_obs[gone:]
             self.final_links = at_steps(final_links, slice(gone, None))
@@ -166,14 +165,6 @@ class Experience:
                 self.rollouts.pop(0)
 
 
-def _flat(links: Links) -> Links:
-    """(B, T, N, K) to (B*T, N, K); fixed ones stay."""
-    if links.policy[0].dim() == 2:
-        return links
-    a, b, c, d = (x.flatten(0, 1) for x in (*links.policy, *links.value))
-    return Links((a, b), (c, d))
-
-
 def _joined(first: Links | None, second: Links, drop: int) -> Links:
     """Links of both in a row, without the first ``drop``."""
     assert first is not None
@@ -181,6 +172,11 @@ def _joined(first: Links | None, second: Links, drop: int) -> Links:
         return second
     pairs = zip((*first.policy, *first.value), (*second.policy, *second.value), strict=True)
     a, b, c, d = (_appended(*pair, drop) for pair in pairs)
+    return Links((a, b), (c, d))
+
+
+def _copied(links: Links) -> Links:
+    a, b, c, d = (x.clone() for x in (*links.policy, *links.value))
     return Links((a, b), (c, d))
 
 
@@ -220,7 +216,7 @@ def _of_before(state: dict[str, Any]) -> dict[str, Any]:
 def _appended(old: Tensor, new: Tensor, drop: int) -> Tensor:
     """Both in a row, without the first ``drop``."""
     if drop >= len(old):
-        return new[drop - len(old) :]
+        return new[drop - len(old) :].clone()
     if drop != len(new):
         return torch.cat([old[drop:], new])
     # In place: a full replay of many vehicles has no room beside itself.

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trafficrl.algorithms.actor_critic import ActorCritic, Batch, average
+from trafficrl.algorithms.actor_critic import ActorCritic
 from trafficrl.algorithms.base import Streams
+from trafficrl.algorithms.log import average
+from trafficrl.algorithms.parts import Batch
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.nn.stacked import per_set
 
@@ -23,7 +25,7 @@ class IA2C(ActorCritic):
         """One step of policies and critics on the whole rollout."""
         self._set_rates(progress)
         data = self._prepare(rollout)
-        step = {**self._policy_step(data), **self._value_step([data])}
+        step = {**self._policy_step(data), **self._value_step(data)}
         self._policy_optim.check()
         self._value_optim.check()
         return average({name: [value] for name, value in step.items()})

@@ -24,9 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from trafficrl.algorithms.actor_critic import agent_first, average, make_policy, standardized
+from trafficrl.algorithms.actor_critic import agent_first, make_policy, standardized
 from trafficrl.algorithms.advantages import bootstrapped_returns, gae
 from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved, Streams
+from trafficrl.algorithms.log import average
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import IC3NetSettings
 from trafficrl.nn.encoding import ObsEncoder

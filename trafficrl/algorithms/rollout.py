@@ -96,3 +96,11 @@ def at_steps(links: Links, steps: Tensor | slice) -> Links:
         return links
     a, b, c, d = (x[steps] for x in (*links.policy, *links.value))
     return Links((a, b), (c, d))
+
+
+def flat(links: Links) -> Links:
+    """(B, T, N, K) to (B*T, N, K); fixed ones stay."""
+    if links.policy[0].dim() == 2:
+        return links
+    a, b, c, d = (x.flatten(0, 1) for x in (*links.policy, *links.value))
+    return Links((a, b), (c, d))
