@@ -65,12 +65,18 @@ class Prepared:
         """For ``Case.prepare``."""
         raise NotImplementedError
 
-    def set_off(self, env: ArrayEnv) -> None:
-        """Drive until all move."""
-        env.reset(np.random.default_rng(0))
-        action = np.full(self.shape, SET_OFF_MPS2, dtype=np.float32)
-        for _ in range(round(SET_OFF_S / self.config.episode.control_interval_s)):
-            env.step(action)
+    @contextmanager
+    def moving(self) -> Iterator[ArrayEnv]:
+        """An environment in which all have set off."""
+        env = ArrayEnv(self.config, replicas=self.shape[0], seed=0)
+        try:
+            env.reset(np.random.default_rng(0))
+            action = np.full(self.shape, SET_OFF_MPS2, dtype=np.float32)
+            for _ in range(round(SET_OFF_S / self.config.episode.control_interval_s)):
+                env.step(action)
+            yield env
+        finally:
+            env.close()
 
 
 class Stepped(Prepared):
@@ -78,22 +84,18 @@ class Stepped(Prepared):
 
     @contextmanager
     def __call__(self) -> Iterator[Block]:
-        env = ArrayEnv(self.config, replicas=self.shape[0], seed=0)
-        rng = np.random.default_rng(0)
-        noise = [rng.uniform(-0.1, 0.1, self.shape).astype(np.float32) for _ in range(32)]
-        actions = [sign * one for one in noise for sign in (1, -1)]
-        self.set_off(env)
+        with self.moving() as env:
+            rng = np.random.default_rng(0)
+            noise = [rng.uniform(-0.1, 0.1, self.shape).astype(np.float32) for _ in range(32)]
+            actions = [sign * one for one in noise for sign in (1, -1)]
 
-        def block() -> int:
-            before = env.steps
-            for index in range(self.steps // env.interval):
-                env.step(actions[index % len(actions)])
-            return env.steps - before
+            def block() -> int:
+                before = env.steps
+                for index in range(self.steps // env.interval):
+                    env.step(actions[index % len(actions)])
+                return env.steps - before
 
-        try:
             yield block
-        finally:
-            env.close()
 
 
 class Bare(Prepared):
@@ -103,18 +105,14 @@ class Bare(Prepared):
     def __call__(self) -> Iterator[Block]:
         import libsumo
 
-        env = ArrayEnv(self.config, replicas=self.shape[0], seed=0)
-        self.set_off(env)
+        with self.moving():
 
-        def block() -> int:
-            for _ in range(self.steps):
-                libsumo.simulationStep()
-            return self.steps
+            def block() -> int:
+                for _ in range(self.steps):
+                    libsumo.simulationStep()
+                return self.steps
 
-        try:
             yield block
-        finally:
-            env.close()
 
 
 class Talking(Prepared):
@@ -127,24 +125,21 @@ class Talking(Prepared):
     def __call__(self) -> Iterator[Block]:
         import libsumo
 
-        env = ArrayEnv(self.config, replicas=self.shape[0], seed=0)
-        self.set_off(env)
-        vehicle, ids = libsumo.vehicle, libsumo.vehicle.getIDList()
-        get_speed, get_distance, set_speed = vehicle.getSpeed, vehicle.getDistance, vehicle.setSpeed
+        with self.moving():
+            vehicle, ids = libsumo.vehicle, libsumo.vehicle.getIDList()
+            get_speed, get_distance = vehicle.getSpeed, vehicle.getDistance
+            set_speed = vehicle.setSpeed
 
-        def block() -> int:
-            for _ in range(self.steps):
-                speeds = [get_speed(one) for one in ids]
-                _ = [get_distance(one) for one in ids]
-                for one, speed in zip(ids, speeds, strict=True):
-                    set_speed(one, speed)
-                libsumo.simulationStep()
-            return self.steps
+            def block() -> int:
+                for _ in range(self.steps):
+                    speeds = [get_speed(one) for one in ids]
+                    _ = [get_distance(one) for one in ids]
+                    for one, speed in zip(ids, speeds, strict=True):
+                        set_speed(one, speed)
+                    libsumo.simulationStep()
+                return self.steps
 
-        try:
             yield block
-        finally:
-            env.close()
 
 
 class Compiled(Prepared):
@@ -154,25 +149,23 @@ class Compiled(Prepared):
     def __call__(self) -> Iterator[Block]:
         import libsumo
 
-        env = ArrayEnv(self.config, replicas=self.shape[0], seed=0)
-        self.set_off(env)
-        ids = libsumo.vehicle.getIDList()
-        calls, count = compiled.library(), len(ids)
-        calls.watch((ctypes.c_char_p * count)(*(one.encode() for one in ids)), ctypes.c_long(count))
-        speeds, distances = np.empty(count), np.empty(count)
-        where = [ctypes.c_void_p(one.ctypes.data) for one in (speeds, distances)]
+        with self.moving():
+            ids = libsumo.vehicle.getIDList()
+            calls, count = compiled.library(), len(ids)
+            calls.watch(
+                (ctypes.c_char_p * count)(*(one.encode() for one in ids)), ctypes.c_long(count)
+            )
+            speeds, distances = np.empty(count), np.empty(count)
+            where = [ctypes.c_void_p(one.ctypes.data) for one in (speeds, distances)]
 
-        def block() -> int:
-            for _ in range(self.steps):
-                calls.read(*where)
-                calls.command(where[0])
-                libsumo.simulationStep()
-            return self.steps
+            def block() -> int:
+                for _ in range(self.steps):
+                    calls.read(*where)
+                    calls.command(where[0])
+                    libsumo.simulationStep()
+                return self.steps
 
-        try:
             yield block
-        finally:
-            env.close()
 
 
 class Collected(Prepared):
