@@ -19,9 +19,10 @@ def library() -> ctypes.CDLL:
     import libsumo._libsumo
 
     assert COMPILER is not None
-    ctypes.CDLL(libsumo._libsumo.__file__, mode=ctypes.RTLD_GLOBAL)
     with tempfile.TemporaryDirectory(prefix="trafficrl-bench-") as folder:
         target = Path(folder) / "compiled.so"
-        command = [COMPILER, "-O2", "-shared", "-fPIC", str(SOURCE), "-o", str(target)]
+        # Linked with it by its path: made global, its Arrow would get into pyarrow's way.
+        files = [str(SOURCE), libsumo._libsumo.__file__, "-o", str(target)]
+        command = [COMPILER, "-O2", "-shared", "-fPIC", *files]
         subprocess.run(command, check=True)
         return ctypes.CDLL(str(target))
