@@ -206,6 +206,27 @@ def test_a_graph_by_range_trains(training: Callable, graph: list[str]) -> None:
     assert all(row["value_loss"] > 0 for row in updates(run.path))
 
 
+@pytest.mark.parametrize("algorithm", ["dppo", "dsac"])
+def test_a_rollout_held_still_by_a_collision_teaches_nothing_and_harms_nothing(
+    training, algorithm: str
+) -> None:
+    """A collision of catch-up is absorbing: rollouts can lie wholly behind it."""
+    run = training(
+        "held",
+        "catchup",
+        f"training.algorithm={algorithm}",
+        "training.replicas=1",
+        "training.total_steps=900",
+        "training.validate_every_steps=900",
+        "training.validate_episodes=1",
+        "episode.steps=600",
+        f"algorithms.{algorithm}.rollout_steps=150",
+    ).run()
+    learned = [row["iteration"] for row in updates(run.path)]
+    assert 1 in learned and 5 in learned  # an episode's begin
+    assert learned != list(range(1, 7))
+
+
 def test_a_crash_after_any_update_loses_nothing_before_it(training) -> None:
     run = training("crashed")
 

@@ -156,7 +156,7 @@ class Trainer:
             )
             collect_seconds = time.perf_counter() - started
             on_phase("update")
-            losses = self.algorithm.update(collected.rollout, self._streams, self.sim_steps / total)
+            losses = self._learn(collected, self.sim_steps / total)
             memory.give_back_freed()
             self.sim_steps += collected.sim_steps
             self.iteration += 1
@@ -203,6 +203,12 @@ class Trainer:
             )
         if self.saver.saved_at != self.sim_steps:
             self.saver.save(self._state_dict())
+
+    def _learn(self, collected: Collected, progress: float) -> dict[str, float]:
+        """One update; none where all replicas were held still, after a collision, throughout."""
+        if not collected.rollout.active.any():
+            return {}
+        return self.algorithm.update(collected.rollout, self._streams, progress)
 
     def _where(self, error: TrafficRLError) -> str:
         """How far the training was, and what can be done now."""
