@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from trafficrl.config import load_scenario
@@ -13,6 +14,7 @@ from trafficrl.training.checkpoint import load_checkpoint
 from trafficrl.training.progress import Progress
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Trainer
+from trafficrl.training.workers import RemoteShard
 
 RESULTS = ("metrics.jsonl", "episodes.csv")
 
@@ -152,3 +154,23 @@ def assert_same(one: Any, other: Any) -> None:
             assert_same(a, b)
     else:
         assert one == other
+
+
+def kill_replacements(
+    monkeypatch: pytest.MonkeyPatch, kill: Callable[[RemoteShard], object]
+) -> list[bool]:
+    """Have the first two workers that take the place of a lost one killed at once.
+
+    Returns what will say, of each replacement, whether it gave up its episodes.
+    """
+    replaced: list[bool] = []
+    replace = RemoteShard._replace
+
+    def replace_and_kill(shard: RemoteShard, *, give_up: bool) -> None:
+        replace(shard, give_up=give_up)
+        replaced.append(give_up)
+        if len(replaced) < 3:
+            kill(shard)
+
+    monkeypatch.setattr(RemoteShard, "_replace", replace_and_kill)
+    return replaced

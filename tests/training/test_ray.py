@@ -26,7 +26,7 @@ from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Trainer
 from trafficrl.training.workers import Call, Pool, RemoteShard
 
-from .runs import TASKS, assert_same_end
+from .runs import TASKS, assert_same_end, kill_replacements
 
 Act = Callable[[Trainer, Progress], None]
 
@@ -149,20 +149,12 @@ def test_an_actor_that_is_lost_again_gives_up_its_episodes(
 ) -> None:
     import ray
 
-    replaced: list[bool] = []
-    replace = RemoteShard._replace
-
-    def replace_and_kill(shard: RemoteShard, *, give_up: bool) -> None:
-        replace(shard, give_up=give_up)
-        replaced.append(give_up)
-        if len(replaced) < 3:
-            ray.kill(actor_of(shard).handle)
+    replaced = kill_replacements(monkeypatch, lambda shard: ray.kill(actor_of(shard).handle))
 
     def kill(trainer: Trainer, progress: Progress) -> None:
         if progress.iteration == 2:
             ray.kill(actor_of(trainer.fleet.members[0]).handle)
 
-    monkeypatch.setattr(RemoteShard, "_replace", replace_and_kill)
     trainer = train(tmp_path / "run", pool, act=kill)
     assert replaced == [False, True, True]
     assert trainer.sim_steps == 480

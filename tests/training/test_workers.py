@@ -29,7 +29,7 @@ from trafficrl.training.shard import Shard, State, Weights, acting_weights
 from trafficrl.training.trainer import Trainer
 from trafficrl.training.workers import Call, RemoteShard
 
-from .runs import TASKS, assert_same, assert_same_end
+from .runs import TASKS, assert_same, assert_same_end, kill_replacements
 
 Act = Callable[[Trainer, Progress], None]
 
@@ -143,20 +143,12 @@ def test_a_worker_that_dies_again_gives_up_its_episode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever takes it down again at the same place."""
-    replaced: list[bool] = []
-    replace = RemoteShard._replace
-
-    def replace_and_kill(shard: RemoteShard, *, give_up: bool) -> None:
-        replace(shard, give_up=give_up)
-        replaced.append(give_up)
-        if len(replaced) < 3:
-            kill_worker(shard)
+    replaced = kill_replacements(monkeypatch, kill_worker)
 
     def kill(trainer: Trainer, progress: Progress) -> None:
         if progress.iteration == 2:
             os.kill(pid(trainer), signal.SIGKILL)
 
-    monkeypatch.setattr(RemoteShard, "_replace", replace_and_kill)
     trainer = train(tmp_path / "run", "ring", workers=1, act=kill)
     assert replaced == [False, True, True]
     assert trainer.sim_steps == 480
