@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trafficrl.algorithms.growing import appended, compact
 from trafficrl.algorithms.rollout import Links, Rollout, at_steps, flat
 
 BLOCK = 50  # control intervals that are held out together, so that long branches fit in
@@ -62,10 +63,10 @@ class Experience:
         else:
             gone = int(torch.cat([self.columns["apart"], ends])[:drop].sum())
             for name, column in new.items():
-                self.columns[name] = _appended(self.columns[name], column, drop)
-            self.links = _joined(self.links, links, drop)
-            self.final_obs = _appended(self.final_obs, final_obs, gone)
-            self.final_links = _joined(self.final_links, final_links, gone)
+                self.columns[name] = appended(self.columns[name], column, drop, self.capacity)
+            self.links = _joined(self.links, links, drop, self.capacity)
+            self.final_obs = appended(self.final_obs, final_obs, gone, self.capacity)
+            self.final_links = _joined(self.final_links, final_links, gone, self.capacity)
         self._place = _places(self.columns["apart"])
         self._forget(drop)
 
@@ -114,9 +115,9 @@ class Experience:
     def state_dict(self) -> dict[str, Any]:
         """Everything, for a checkpoint."""
         return {
-            "columns": self.columns,
+            "columns": {name: compact(column) for name, column in self.columns.items()},
             "links": _as_list(self.links),
-            "final_obs": self.final_obs,
+            "final_obs": compact(self.final_obs),
             "final_links": _as_list(self.final_links),
             "rollouts": self.rollouts,
             "trained": self.trained,
@@ -165,13 +166,13 @@ class Experience:
                 self.rollouts.pop(0)
 
 
-def _joined(first: Links | None, second: Links, drop: int) -> Links:
+def _joined(first: Links | None, second: Links, drop: int, capacity: int) -> Links:
     """Links of both in a row, without the first ``drop``."""
     assert first is not None
     if first.policy[0].dim() == 2:
         return second
     pairs = zip((*first.policy, *first.value), (*second.policy, *second.value), strict=True)
-    a, b, c, d = (_appended(*pair, drop) for pair in pairs)
+    a, b, c, d = (appended(*pair, drop, capacity) for pair in pairs)
     return Links((a, b), (c, d))
 
 
@@ -213,22 +214,8 @@ def _of_before(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _appended(old: Tensor, new: Tensor, drop: int) -> Tensor:
-    """Both in a row, without the first ``drop``."""
-    if drop >= len(old):
-        return new[drop - len(old) :].clone()
-    if drop != len(new):
-        return torch.cat([old[drop:], new])
-    # In place: a full replay of many vehicles has no room beside itself.
-    for row in range(0, len(old) - drop, drop):
-        end = min(row + drop, len(old) - drop)
-        old[row:end] = old[row + drop : end + drop]
-    old[-drop:] = new
-    return old
-
-
 def _as_list(links: Links | None) -> list[Tensor] | None:
-    return None if links is None else [*links.policy, *links.value]
+    return None if links is None else [compact(x) for x in (*links.policy, *links.value)]
 
 
 def _as_links(saved: list[Tensor] | None, device: torch.device) -> Links | None:
