@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from trafficrl.algorithms.acting import decide, make_policy
 from trafficrl.algorithms.advantages import bootstrapped_returns, gae, neighbourhood_sum
 from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved
 from trafficrl.algorithms.parts import Batch, Figures, add_gradient, pieces
@@ -17,7 +18,6 @@ from trafficrl.config.algorithms import ActorCriticSettings
 from trafficrl.nn.encoding import ObsEncoder
 from trafficrl.nn.normalization import ValueNormalizer
 from trafficrl.nn.optim import StackedAdam
-from trafficrl.nn.policies import CategoricalPolicy, GaussianPolicy, Policy
 from trafficrl.nn.stacked import StackedMLP, part_of, per_set
 
 # Without gradients a layer is gone when the next one is there: so many times as many samples.
@@ -227,61 +227,6 @@ class ActorCritic(Policies, Saved):
             "policy_optim": self._policy_optim,
             "value_optim": self._value_optim,
         }
-
-
-def decide(
-    policy: Policy,
-    encoder: ObsEncoder,
-    obs: Tensor,
-    links: Links,
-    memory: Tensor,
-    generator: torch.Generator | None,
-) -> Decision:
-    """What policies without memory do in obs (B, N, O): a sample, or the mode without generator."""
-    device = encoder.period.device
-    index, mask = (x.to(device) for x in links.policy)
-    inputs = encoder.neighbourhood(obs.to(device), index, mask)
-    if generator is None:
-        action = policy.mode(inputs)
-        log_prob = torch.zeros(action.shape[:2])
-    else:
-        action, log_prob = policy.sample(inputs, generator)
-    out = obs.device
-    return Decision(action.transpose(0, 1).to(out), log_prob.transpose(0, 1).to(out), memory)
-
-
-def make_policy(
-    spec: AgentSpec,
-    settings: ActorCriticSettings,
-    sets: int,
-    width: int,
-    generator: torch.Generator,
-) -> GaussianPolicy | CategoricalPolicy:
-    """The kind of policy that the actions need; ``width`` inputs for each neighbour."""
-    inputs = spec.policy_width * width
-    if spec.n_choices:
-        return CategoricalPolicy(
-            sets,
-            inputs,
-            settings.policy_hidden,
-            spec.n_choices,
-            activation=settings.activation,
-            generator=generator,
-        )
-    return GaussianPolicy(
-        sets,
-        inputs,
-        settings.policy_hidden,
-        spec.action_dim,
-        activation=settings.activation,
-        center=spec.action_center,
-        scale=spec.action_scale,
-        initial_mean=settings.initial_action_mean,
-        initial_std=settings.initial_action_std,
-        min_std=settings.min_action_std,
-        learn_std=settings.learn_action_std,
-        generator=generator,
-    )
 
 
 def standardized(values: Tensor, sets: int) -> Tensor:

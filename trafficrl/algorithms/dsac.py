@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trafficrl.algorithms.actor_critic import decide
+from trafficrl.algorithms.acting import decide, make_squashed_policy
 from trafficrl.algorithms.advantages import neighbourhood_sum
 from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved, Streams
 from trafficrl.algorithms.experience import Experience
@@ -26,7 +26,7 @@ from trafficrl.algorithms.rollout import Links, Rollout, at_steps
 from trafficrl.config.algorithms import SACBase, SACSettings
 from trafficrl.nn.encoding import ObsEncoder
 from trafficrl.nn.optim import StackedAdam
-from trafficrl.nn.policies import CategoricalPolicy, TanhGaussianPolicy
+from trafficrl.nn.policies import CategoricalPolicy
 from trafficrl.nn.stacked import StackedMLP, neighbourhood_values, per_set
 
 SCALE_DECAY = 0.9  # of the rewards' running spread, per rollout
@@ -46,7 +46,9 @@ class DSAC(Policies, Saved):
         self.device = torch.device(device)
         self.sets = 1 if s.share_parameters else spec.n_agents
         self.encoder = ObsEncoder(spec.features).to(self.device)
-        self.policy = self._make_policy(generator).to(self.device)
+        self.policy = make_squashed_policy(spec, s, self.sets, self.encoder.width, generator).to(
+            self.device
+        )
         self.critic = self._make_critic(generator).to(self.device)
         self.target = self._make_critic(generator).to(self.device)
         self.target.load_state_dict(self.critic.state_dict())
@@ -68,31 +70,6 @@ class DSAC(Policies, Saved):
         )
         self._temperature_optim = StackedAdam(
             [self.log_temperature], s.temperature_lr, max_grad_norm=math.inf, name="temperature"
-        )
-
-    def _make_policy(self, generator: torch.Generator) -> CategoricalPolicy | TanhGaussianPolicy:
-        spec, s = self.spec, self.settings
-        inputs = spec.policy_width * self.encoder.width
-        if spec.n_choices:
-            return CategoricalPolicy(
-                self.sets,
-                inputs,
-                s.policy_hidden,
-                spec.n_choices,
-                activation=s.activation,
-                generator=generator,
-            )
-        return TanhGaussianPolicy(
-            self.sets,
-            inputs,
-            s.policy_hidden,
-            spec.action_dim,
-            activation=s.activation,
-            center=spec.action_center,
-            scale=spec.action_scale,
-            initial_mean=s.initial_action_mean,
-            initial_std=s.initial_action_std,
-            generator=generator,
         )
 
     def _make_critic(self, generator: torch.Generator) -> StackedMLP:

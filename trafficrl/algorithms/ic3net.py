@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from trafficrl.algorithms.actor_critic import agent_first, make_policy, standardized
+from trafficrl.algorithms.acting import make_policy
+from trafficrl.algorithms.actor_critic import agent_first, standardized
 from trafficrl.algorithms.advantages import bootstrapped_returns, gae
 from trafficrl.algorithms.base import AgentSpec, Decision, Policies, Saved, Streams
 from trafficrl.algorithms.log import average
