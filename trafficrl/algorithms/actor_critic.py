@@ -162,7 +162,7 @@ class ActorCritic(Policies, Saved):
     def _prepare(self, rollout: Rollout) -> Batch:
         """Everything the steps need, waiting samples left out."""
         r = rollout.to(self.device)
-        return self._inputs(r, self._targets(r))
+        return self._inputs(*r.counted(), self._targets(r))
 
     @torch.no_grad()
     def _targets(self, r: Rollout) -> Batch:
@@ -195,12 +195,12 @@ class ActorCritic(Policies, Saved):
         return data
 
     @torch.no_grad()
-    def _inputs(self, r: Rollout, targets: Batch) -> Batch:
+    def _inputs(self, obs: Tensor, links: Links, targets: Batch) -> Batch:
         """The part of the targets that is these agents', and what their networks see."""
-        keep, links = r.active.flatten(), r.links.of(self.agents)
+        links = links.of(self.agents)
         return {
-            "policy_inputs": self.encoder.neighbourhood(r.obs, *links.policy)[:, keep],
-            "value_inputs": self._value_inputs(r.obs, links)[:, keep],
+            "policy_inputs": self.encoder.neighbourhood(obs, *links.policy),
+            "value_inputs": self._value_inputs(obs, links),
             **{name: target[self.agents] for name, target in targets.items()},
         }
 

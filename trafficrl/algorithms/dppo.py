@@ -18,7 +18,7 @@ from trafficrl.algorithms.actor_critic import ActorCritic
 from trafficrl.algorithms.base import AgentSpec, Streams
 from trafficrl.algorithms.log import Log, average, merged
 from trafficrl.algorithms.parts import Batch, Figures, add_gradient, pieces
-from trafficrl.algorithms.rollout import Rollout, at_steps, flat
+from trafficrl.algorithms.rollout import Links, Rollout, at_steps
 from trafficrl.config.algorithms import PPOSettings
 from trafficrl.memory import give_back_freed
 from trafficrl.nn.stacked import per_set
@@ -69,8 +69,8 @@ class DPPO(ActorCritic):
         a part learn everything, then those of the next.
         """
         s, r = self.settings, rollout.to(self.device)
-        targets = self._targets(r)
-        samples = targets["returns"].shape[1]
+        targets, (obs, links) = self._targets(r), r.counted()
+        samples = len(obs)
         orders = [
             torch.randperm(samples, generator=streams.minibatches).to(self.device)
             for _ in range(s.epochs)
@@ -78,7 +78,7 @@ class DPPO(ActorCritic):
         parts = self._parts_to_learn(-(-samples // s.minibatches))
         done = []
         for part in parts:
-            done.append(part._learn(r, targets, orders, both))
+            done.append(part._learn(obs, links, targets, orders, both))
             if len(parts) > 1:
                 give_back_freed()
         return done
@@ -88,11 +88,13 @@ class DPPO(ActorCritic):
         slices = self._slices(pieces(samples, self.n_agents)) if self.sets > 1 else []
         return [self._part(agents) for agents in slices] if len(slices) > 1 else [self]
 
-    def _learn(self, r: Rollout, targets: Batch, orders: list[Tensor], both: bool) -> Passes:
+    def _learn(
+        self, obs: Tensor, links: Links, targets: Batch, orders: list[Tensor], both: bool
+    ) -> Passes:
         """Take the steps on minibatches of the ``orders``."""
         learning = torch.ones(self.sets, dtype=torch.bool, device=self.device)
         done = Passes(learning)
-        batch_of = self._batches(r, targets)
+        batch_of = self._batches(obs, links, targets)
         for order in orders:
             # Asked once an epoch: where the device is a GPU, asking means to wait for it.
             going = both and bool(done.learning.any())
@@ -106,17 +108,16 @@ class DPPO(ActorCritic):
         self._value_optim.check()
         return done
 
-    def _batches(self, r: Rollout, targets: Batch) -> Callable[[Tensor], Batch]:
+    def _batches(self, obs: Tensor, links: Links, targets: Batch) -> Callable[[Tensor], Batch]:
         """Gives the batch of the samples of some rows."""
-        samples = -(-targets["returns"].shape[1] // self.settings.minibatches)
+        samples = -(-len(obs) // self.settings.minibatches)
         if self.sets > 1 or pieces(samples, self.n_agents) == 1:
-            data = self._inputs(r, targets)
+            data = self._inputs(obs, links, targets)
             return lambda rows: {name: value[:, rows] for name, value in data.items()}
         # What networks see of all samples would be too much, and of a part is found in each step.
-        kept, obs, links = r.active.flatten().nonzero()[:, 0], r.obs.flatten(0, 1), flat(r.links)
         return lambda rows: {
-            "obs": obs[kept[rows]],
-            "links": at_steps(links, kept[rows]),
+            "obs": obs[rows],
+            "links": at_steps(links, rows),
             **{name: value[:, rows] for name, value in targets.items()},
         }
 

@@ -75,6 +75,11 @@ class Rollout:
         """Where an episode was over after the step, (B, T) bool."""
         return self.terminated | self.truncated
 
+    def counted(self) -> tuple[Tensor, Links]:
+        """Observations (S, N, O) and links of the S samples that count."""
+        keep = self.active.flatten()
+        return self.obs.flatten(0, 1)[keep], at_steps(flat(self.links), keep)
+
     @staticmethod
     def merge(rollouts: list[Rollout]) -> Rollout:
         """Rollouts of several simulations, all of T intervals, as replicas of one."""
