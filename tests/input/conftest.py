@@ -1,13 +1,12 @@
-"""A trained run to break, and a service that calls command lines."""
+"""A trained run to break."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .service import Service
+from tests.service import Service
 
 SMALL = {
     "vehicles.0.count": "6",
@@ -25,13 +24,6 @@ SMALL = {
     "algorithms.dppo.epochs": "2",
     "algorithms.dppo.minibatches": "2",
 }
-
-
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    service = Service(tmp_path_factory.mktemp("service"))
-    yield service
-    service.close()
 
 
 @pytest.fixture(scope="session")

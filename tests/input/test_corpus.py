@@ -21,7 +21,7 @@ from . import (
     sweep_files,
 )
 from .cases import Case
-from .service import Service
+from tests.service import Service
 
 KINDS = {
     "scenario files and overrides": scenario_files.CASES,

@@ -22,7 +22,7 @@ from trafficrl.resources import scenario_names
 from .maps import STADIUM, TOWN
 from .networks import LOOP, MERGE
 from .routes import NET
-from .service import Answer, Service
+from tests.service import Answer, Service
 
 PLACE = re.compile(r"[^:\n]+:\d+:\d+: .+|--set .+|\.\.\. and \d+ more problems")
 SHORT = "--vehicles 3 --episodes 1 --set episode.steps=20"
