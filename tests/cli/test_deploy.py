@@ -85,13 +85,13 @@ def test_a_controller_and_a_pattern_that_nobody_matches(
     )
 
 
-def wait_until_it_drives(sumo_client: SumoConnection, mode: int) -> None:
-    """Step as the first of two clients until the other has set its speed mode."""
+def step_until(sumo_client: SumoConnection, mode: int) -> None:
+    """Step as the first of two clients until the other has given all this speed mode."""
     for _ in range(2000):
         sumo_client.step(np.empty(0))
         if modes(sumo_client) == {mode}:
             return
-    raise AssertionError("it drives nobody")
+    raise AssertionError(f"speed modes are {modes(sumo_client)}")
 
 
 def modes(sumo_client: SumoConnection) -> set[int]:
@@ -106,13 +106,9 @@ def test_an_interrupt_gives_the_vehicles_back_and_sumo_runs_on(
     process, port = sumo("ring", "--num-clients", "2")
     drives = deployed("idm", "--port", port, "--order", "2", "--speed-mode", "0")
     with closing(SumoConnection("localhost", port, wait=20.0, order=1)) as other:
-        wait_until_it_drives(other, 0)
+        step_until(other, 0)
         drives.send_signal(number)
-        for _ in range(2000):
-            other.step(np.empty(0))
-            if modes(other) == {31}:
-                break
-        assert modes(other) == {31}
+        step_until(other, 31)
         out, err = drives.communicate(timeout=30)
         assert drives.returncode == 0
         assert re.match("stopped: " + SUMMARY.format(r"[\d,]+", r"[\d.]+"), out)
@@ -132,15 +128,11 @@ def test_a_second_interrupt_in_a_step_gives_the_vehicles_back_too(
     process, port = sumo("ring", "--num-clients", "2")
     drives = deployed("idm", "--port", port, "--order", "2", "--speed-mode", "0")
     with closing(SumoConnection("localhost", port, wait=20.0, order=1)) as other:
-        wait_until_it_drives(other, 0)
+        step_until(other, 0)
         drives.send_signal(number)
         drives.stderr.readline(), drives.stderr.readline()  # it has understood
         drives.send_signal(number)
-        for _ in range(2000):
-            other.step(np.empty(0))
-            if modes(other) == {31}:
-                break
-        assert modes(other) == {31}
+        step_until(other, 31)
         assert drives.wait(timeout=30) == 130
         other.step(np.empty(0))
         assert len(other.on_the_road()) == 22 and process.poll() is None
