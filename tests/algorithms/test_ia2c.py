@@ -6,22 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from trafficrl.algorithms import IA2C, AgentSpec, Streams
+from trafficrl.algorithms import IA2C
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import A2CSettings
-from trafficrl.nn.encoding import FeatureSpec
+
+from .conftest import streams
+from .lines import links_on_a_line, spec_on_a_line, weights
 
 AGENTS = 4
-
-
-def links_on_a_line(agents: int, shape: tuple[int, ...] = ()) -> Links:
-    """The policy hears the one before and the one after, the critic nobody; (*shape, N, K)."""
-    own = torch.arange(agents)
-    index = torch.stack([own, own - 1, own + 1], 1)
-    mask = (index >= 0) & (index < agents)
-    index = index.where(mask, own[:, None]).expand(*shape, agents, 3)
-    mask = mask.expand(*shape, agents, 3)
-    return Links((index, mask), (index[..., :1], mask[..., :1]))
 
 
 def make(
@@ -32,26 +24,13 @@ def make(
     action_scale: float = 1.0,
     **settings,
 ) -> IA2C:
-    spec = AgentSpec(
-        n_agents=agents,
-        features=(FeatureSpec(),) * obs_dim,
-        action_dim=0 if n_choices else 1,
-        n_choices=n_choices,
-        action_center=0.0,
-        action_scale=action_scale,
-        policy_width=3,
-        value_width=1,
-    )
+    spec = spec_on_a_line(agents, obs_dim, n_choices, action_scale)
     return IA2C(
         spec,
         A2CSettings(**{"policy_hidden": [8], "value_hidden": [8], **settings}),
         generator=torch.Generator().manual_seed(seed),
         device="cpu",
     )
-
-
-def streams() -> Streams:
-    return Streams(*(torch.Generator().manual_seed(seed) for seed in range(3)))
 
 
 def rollout_of(obs: Tensor, action: Tensor, reward: Tensor, links: Links, ends: bool) -> Rollout:
@@ -85,14 +64,6 @@ def random_rollout(one: IA2C, *, changing: bool = False, seed: int = 1) -> Rollo
     nothing = torch.zeros(replicas, agents, 0)
     acted = [one.act(obs[:, t], now, nothing, draw).action for t in range(steps)]
     return rollout_of(obs, torch.stack(acted, 1), reward, links, ends=False)
-
-
-def weights(one: IA2C) -> dict[str, Tensor]:
-    return {
-        f"{name}.{key}": parameter.detach().clone()
-        for name in ("policy", "critic")
-        for key, parameter in getattr(one, name).named_parameters()
-    }
 
 
 def moved(before: dict[str, Tensor], after: dict[str, Tensor], part: str) -> list[bool]:

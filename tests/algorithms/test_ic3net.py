@@ -8,49 +8,29 @@ import pytest
 import torch
 from torch import Tensor
 
-from trafficrl.algorithms import AgentSpec, IC3Net, Streams
+from trafficrl.algorithms import IC3Net
 from trafficrl.algorithms.base import Decision
 from trafficrl.algorithms.ic3net import sequences
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import IC3NetSettings
-from trafficrl.nn.encoding import FeatureSpec
+
+from .conftest import streams
+from .lines import links_on_a_line, spec_on_a_line
+from .lines import weights as weights_of
 
 AGENTS, HIDDEN = 4, 6
-
-
-def links_on_a_line(agents: int, shape: tuple[int, ...] = ()) -> Links:
-    """Each hears the one before and the one after, the critic nobody; (*shape, N, K)."""
-    own = torch.arange(agents)
-    index = torch.stack([own, own - 1, own + 1], 1)
-    mask = (index >= 0) & (index < agents)
-    index = index.where(mask, own[:, None]).expand(*shape, agents, 3)
-    mask = mask.expand(*shape, agents, 3)
-    return Links((index, mask), (index[..., :1], mask[..., :1]))
 
 
 def make(
     agents: int = AGENTS, obs_dim: int = 2, n_choices: int = 0, seed: int = 0, **settings
 ) -> IC3Net:
-    spec = AgentSpec(
-        n_agents=agents,
-        features=(FeatureSpec(),) * obs_dim,
-        action_dim=0 if n_choices else 1,
-        n_choices=n_choices,
-        action_center=0.0,
-        action_scale=1.0,
-        policy_width=3,
-        value_width=1,
-    )
+    spec = spec_on_a_line(agents, obs_dim, n_choices)
     return IC3Net(
         spec,
         IC3NetSettings(**{"hidden_size": HIDDEN, "sequence_length": 4, **settings}),
         generator=torch.Generator().manual_seed(seed),
         device="cpu",
     )
-
-
-def streams() -> Streams:
-    return Streams(*(torch.Generator().manual_seed(seed) for seed in range(3)))
 
 
 Reward = Callable[[int, Tensor], Tensor]  # of the step in the episode and the action
@@ -114,11 +94,7 @@ def random_rollout(
 
 
 def weights(one: IC3Net) -> dict[str, Tensor]:
-    return {
-        f"{name}.{key}": parameter.detach().clone()
-        for name in ("net", "policy", "gate", "critic")
-        for key, parameter in getattr(one, name).named_parameters()
-    }
+    return weights_of(one, ("net", "policy", "gate", "critic"))
 
 
 # --- Memory and gates
