@@ -29,7 +29,13 @@ from trafficrl.training.shard import Shard, State, Weights, acting_weights
 from trafficrl.training.trainer import Trainer
 from trafficrl.training.workers import Call, RemoteShard
 
-from .runs import TASKS, assert_same, assert_same_end, kill_replacements
+from .runs import (
+    TASKS,
+    assert_errors_say_where,
+    assert_same,
+    assert_same_end,
+    kill_replacements,
+)
 
 Act = Callable[[Trainer, Progress], None]
 
@@ -311,16 +317,7 @@ def test_signals_that_a_whole_job_gets_do_not_end_workers(tmp_path: Path) -> Non
 
 
 def test_what_nobody_thought_of_in_a_worker_says_where_it_was() -> None:
-    config, _ = state_within_an_episode()
-    fleet = Fleet(config, workers=1)
-    try:
-        [member] = fleet.members
-        member.start(Call("collect", {"weights": {}}))
-        with pytest.raises(TypeError) as raised:
-            member.result()
-        assert "Traceback" in raised.value.__notes__[0]
-    finally:
-        fleet.close()
+    assert_errors_say_where(1)
 
 
 def test_a_worker_does_not_outlive_its_parent(tmp_path: Path) -> None:
