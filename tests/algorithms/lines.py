@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trafficrl.algorithms import AgentSpec
-from trafficrl.algorithms.rollout import Links
+from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.nn.encoding import FeatureSpec
+
+from .conftest import streams
+
+PARTS = ("policy", "critic")
 
 
 def links_on_a_line(agents: int, shape: tuple[int, ...] = ()) -> Links:
@@ -39,10 +43,33 @@ def spec_on_a_line(
     )
 
 
-def weights(one: Any, parts: Sequence[str] = ("policy", "critic")) -> dict[str, Tensor]:
+def weights(one: Any, parts: Sequence[str] = PARTS) -> dict[str, Tensor]:
     """Copies of all parameters of these parts, by name."""
     return {
         f"{name}.{key}": parameter.detach().clone()
         for name in parts
         for key, parameter in getattr(one, name).named_parameters()
     }
+
+
+def assert_an_update_moves_everything(
+    one: Any, rollout: Rollout, parts: Sequence[str] = PARTS
+) -> None:
+    """All weights of all agents, by finite figures."""
+    before = weights(one, parts)
+    metrics = one.update(rollout, streams(), 0.0)
+    assert all(torch.tensor(value).isfinite() for value in metrics.values())
+    after = weights(one, parts)
+    assert all((after[name] != before[name]).flatten(1).any(1).all() for name in before)
+
+
+def assert_learns_on_as(
+    one: Any, other: Any, rollout_of: Callable[..., Rollout], parts: Sequence[str] = PARTS
+) -> None:
+    """``other``, with what was saved of ``one`` after a rollout, by the next one."""
+    one.update(rollout_of(one), streams(), 0.0)
+    other.load_state_dict(one.state_dict())
+    rollout = rollout_of(one, seed=5)
+    assert one.update(rollout, streams(), 0.0) == other.update(rollout, streams(), 0.0)
+    mine, theirs = weights(one, parts), weights(other, parts)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)

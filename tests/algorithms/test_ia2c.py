@@ -11,7 +11,13 @@ from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import A2CSettings
 
 from .conftest import streams
-from .lines import links_on_a_line, spec_on_a_line, weights
+from .lines import (
+    assert_an_update_moves_everything,
+    assert_learns_on_as,
+    links_on_a_line,
+    spec_on_a_line,
+    weights,
+)
 
 AGENTS = 4
 
@@ -150,22 +156,13 @@ def test_an_update_moves_everything_whatever_the_setting(
     share_parameters: bool, n_choices: int, changing: bool
 ) -> None:
     one = make(share_parameters=share_parameters, n_choices=n_choices)
-    before = weights(one)
-    metrics = one.update(random_rollout(one, changing=changing), streams(), 0.0)
-    assert all(torch.tensor(value).isfinite() for value in metrics.values())
-    after = weights(one)
-    assert all((after[name] != before[name]).flatten(1).any(1).all() for name in before)
+    assert_an_update_moves_everything(one, random_rollout(one, changing=changing))
 
 
 @pytest.mark.parametrize("n_choices", [0, 3])
 def test_a_saved_algorithm_learns_on_as_the_original(n_choices: int) -> None:
     one, other = (make(n_choices=n_choices, seed=seed) for seed in (0, 1))
-    one.update(random_rollout(one), streams(), 0.0)
-    other.load_state_dict(one.state_dict())
-    rollout = random_rollout(one, seed=5)
-    assert one.update(rollout, streams(), 0.0) == other.update(rollout, streams(), 0.0)
-    mine, theirs = weights(one), weights(other)
-    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert_learns_on_as(one, other, random_rollout)
 
 
 @pytest.mark.parametrize("share_parameters", [False, True])

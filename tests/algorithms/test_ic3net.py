@@ -15,10 +15,16 @@ from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import IC3NetSettings
 
 from .conftest import streams
-from .lines import links_on_a_line, spec_on_a_line
+from .lines import (
+    assert_an_update_moves_everything,
+    assert_learns_on_as,
+    links_on_a_line,
+    spec_on_a_line,
+)
 from .lines import weights as weights_of
 
 AGENTS, HIDDEN = 4, 6
+PARTS = ("net", "policy", "gate", "critic")
 
 
 def make(
@@ -94,7 +100,7 @@ def random_rollout(
 
 
 def weights(one: IC3Net) -> dict[str, Tensor]:
-    return weights_of(one, ("net", "policy", "gate", "critic"))
+    return weights_of(one, PARTS)
 
 
 # --- Memory and gates
@@ -207,11 +213,7 @@ def test_an_update_moves_everything_whatever_the_setting(
     share_parameters: bool, n_choices: int, changing: bool
 ) -> None:
     one = make(share_parameters=share_parameters, n_choices=n_choices)
-    before = weights(one)
-    metrics = one.update(random_rollout(one, changing=changing), streams(), 0.0)
-    assert all(torch.tensor(value).isfinite() for value in metrics.values())
-    after = weights(one)
-    assert all((after[name] != before[name]).flatten(1).any(1).all() for name in before)
+    assert_an_update_moves_everything(one, random_rollout(one, changing=changing), PARTS)
 
 
 def test_gradients_go_back_to_the_start_of_a_sequence_and_of_an_episode() -> None:
@@ -329,12 +331,7 @@ def test_a_saved_algorithm_learns_on_as_the_original(
 ) -> None:
     settings = {"n_choices": n_choices, "share_parameters": share_parameters}
     one, other = make(**settings), make(**settings, seed=1)
-    one.update(random_rollout(one), streams(), 0.0)
-    other.load_state_dict(one.state_dict())
-    rollout = random_rollout(one, seed=5)
-    assert one.update(rollout, streams(), 0.0) == other.update(rollout, streams(), 0.0)
-    mine, theirs = weights(one), weights(other)
-    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert_learns_on_as(one, other, random_rollout, PARTS)
 
 
 @pytest.mark.parametrize("agents", [2, 7])
