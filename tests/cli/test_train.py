@@ -73,12 +73,12 @@ def test_an_interrupted_training_is_saved_and_goes_on(
     tmp_path: Path, small: list[str], number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    options = [*small, "--total-steps", "8000", "--set", "training.validate_every_steps=4000"]
+    options = [*small, "--total-steps", "4000", "--set", "training.validate_every_steps=2000"]
     code, out, error = interrupt(run, options, number)
     assert code == 0 and "Traceback" not in error
     assert "stopping after this update" in error
     steps = [json.loads(line)["sim_steps"] for line in (run / "metrics.jsonl").open()]
-    assert 0 < steps[-1] < 8000
+    assert 0 < steps[-1] < 4000
     assert f"trafficrl train --resume {run}" in out
     assert (run / "latest.pt").exists()
 
@@ -88,4 +88,4 @@ def test_an_interrupted_training_is_saved_and_goes_on(
     assert f"trafficrl evaluate {run}" in out
     lines = [json.loads(line) for line in (run / "metrics.jsonl").open()]
     counted = [line["sim_steps"] for line in lines if "policy_loss" in line]
-    assert counted == list(range(80, 8001, 80))
+    assert counted == list(range(80, 4001, 80))
