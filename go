@@ -149,7 +149,8 @@ run_tests() {
     fi
     # The slow tests are left out by pyproject.toml; an empty -m takes that back.
     [ -z "${all:-}" ] || set -- -m '' "$@"
-    "$venv/bin/python" -m pytest -n 2 "$@" || status=$?
+    # By files as far as that goes: what the tests of a file share is made once.
+    "$venv/bin/python" -m pytest -n 2 --dist worksteal "$@" || status=$?
     return $status
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.service import Service
 from trafficrl.config import load_scenario
 from trafficrl.controllers import CONTROLLERS
 from trafficrl.controllers.sumo_models import COMMON
@@ -87,16 +88,20 @@ def shown_commands() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workplace(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Path:
     """A folder with the checkout's scenarios and the runs that the pages speak of."""
     folder = tmp_path_factory.mktemp("reader")
     for name in ("scenarios", "sumo_configs", "docs", "results"):
         (folder / name).symlink_to(ROOT / name)
-    run(["train", "ring", "--output", "runs/ring/dmpo-0"], folder)
-    run(["train", "catchup", "--output", "runs/catchup-0"], folder)
+    (folder / "short").mkdir()
+    for name in ("ring", "ring_local", "ring_wave", "figure_eight"):
+        text = f"extends: {name}\nepisode: {{steps: 20}}\nwarmup: null\n"
+        (folder / "short" / f"{name}.yaml").write_text(text)
+    run(["train", "ring", "--output", "runs/ring/dmpo-0"], folder, service)
+    run(["train", "catchup", "--output", "runs/catchup-0"], folder, service)
     for name in ("ring-0", "ring_local"):
         shutil.copytree(folder / "runs/ring/dmpo-0", folder / "runs" / name)
-    run(["evaluate", "idm", "--scenario", "ring", "--trajectories", "ring.csv"], folder)
+    run(["evaluate", "idm", "--scenario", "ring", "--trajectories", "ring.csv"], folder, service)
     return folder
 
 
@@ -107,7 +112,14 @@ def short(arguments: list[str]) -> list[str]:
     return SHORT.get(arguments[0], SHORT.get(" ".join(arguments[:2]), []))
 
 
-def run(arguments: list[str], folder: Path) -> None:
+def run(arguments: list[str], folder: Path, service: Service) -> None:
+    """Where everything is imported already."""
+    answer = service.call([*arguments, *short(arguments)], folder, seconds=120.0)
+    assert answer.code == 0, answer
+
+
+def run_from_nothing(arguments: list[str], folder: Path) -> None:
+    """In a new process."""
     done = subprocess.run(
         [sys.executable, "-m", "trafficrl", *arguments, *short(arguments)],
         cwd=folder,
@@ -123,6 +135,8 @@ def run(arguments: list[str], folder: Path) -> None:
 OURS = [
     command for command in shown_commands() if re.match(r"(\./go (?!test)|trafficrl )", command)
 ]
+# Of each subcommand the first, which has to import all that it needs by itself.
+FIRST_OF_EACH = {command.split()[1]: command for command in reversed(OURS)}.values()
 
 
 def test_the_documentation_shows_commands() -> None:
@@ -130,7 +144,7 @@ def test_the_documentation_shows_commands() -> None:
 
 
 @pytest.mark.parametrize("command", OURS)
-def test_a_shown_command_runs(command: str, workplace: Path) -> None:
+def test_a_shown_command_runs(command: str, workplace: Path, service: Service) -> None:
     arguments = shlex.split(command)[1:]
     if "--resume" in arguments:
         pytest.skip("an interrupted run is needed; tests/training resumes one")
@@ -140,7 +154,13 @@ def test_a_shown_command_runs(command: str, workplace: Path) -> None:
         pytest.skip("Xvfb is not installed (apt-get install xvfb)")
     if arguments[0] == "train" and "--output" in arguments:
         arguments[arguments.index("--output") + 1] += "-again"
-    run(arguments, workplace)
+    if arguments[0] == "transfer":  # it has no --set
+        files = {file.stem: str(file) for file in (workplace / "short").iterdir()}
+        arguments = [files.get(word, word) for word in arguments]
+    if command in FIRST_OF_EACH:
+        run_from_nothing(arguments, workplace)
+    else:
+        run(arguments, workplace, service)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

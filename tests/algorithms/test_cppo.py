@@ -4,39 +4,27 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
-from trafficrl.algorithms import CPPO, AgentSpec, Streams
-from trafficrl.algorithms.rollout import Links, Rollout
+from trafficrl.algorithms import CPPO
+from trafficrl.algorithms.rollout import Rollout
 from trafficrl.config.algorithms import PPOSettings
-from trafficrl.nn.encoding import FeatureSpec
+
+from .conftest import streams
+from .lines import (
+    assert_an_update_moves_everything,
+    assert_learns_on_as,
+    links_on_a_line,
+    spec_on_a_line,
+    weights,
+)
 
 AGENTS = 4
-
-
-def line_links(agents: int, shape: tuple[int, ...] = ()) -> Links:
-    """The policy hears the one before and the one after, the values nobody; (*shape, N, K)."""
-    own = torch.arange(agents)
-    index = torch.stack([own, own - 1, own + 1], 1)
-    mask = (index >= 0) & (index < agents)
-    index = index.where(mask, own[:, None])
-    index, mask = index.expand(*shape, agents, 3), mask.expand(*shape, agents, 3)
-    return Links((index, mask), (index[..., :1], mask[..., :1]))
 
 
 def make(
     agents: int = AGENTS, obs_dim: int = 2, n_choices: int = 0, seed: int = 0, **settings
 ) -> CPPO:
-    spec = AgentSpec(
-        n_agents=agents,
-        features=(FeatureSpec(),) * obs_dim,
-        action_dim=0 if n_choices else 1,
-        n_choices=n_choices,
-        action_center=0.0,
-        action_scale=1.0,
-        policy_width=3,
-        value_width=1,
-    )
+    spec = spec_on_a_line(agents, obs_dim, n_choices)
     small = {"policy_hidden": [8], "value_hidden": [8], "epochs": 2, "minibatches": 2}
     return CPPO(
         spec,
@@ -46,20 +34,16 @@ def make(
     )
 
 
-def streams() -> Streams:
-    return Streams(*(torch.Generator().manual_seed(seed) for seed in range(3)))
-
-
 def random_rollout(one: CPPO, *, changing: bool = False, seed: int = 1) -> Rollout:
     """Random observations and rewards under the present policy; nothing ends."""
     replicas, steps, agents = 3, 6, one.spec.n_agents
     draw = torch.Generator().manual_seed(seed)
     obs = torch.randn(replicas, steps + 1, agents, one.spec.obs_dim, generator=draw)
-    now = line_links(agents, (replicas,)) if changing else line_links(agents)
+    now = links_on_a_line(agents, (replicas,)) if changing else links_on_a_line(agents)
     nothing = torch.zeros(replicas, agents, 0)
     acted = [one.act(obs[:, t], now, nothing, draw) for t in range(steps)]
     never = torch.zeros(replicas, steps, dtype=torch.bool)
-    links = line_links(agents, (replicas, steps)) if changing else now
+    links = links_on_a_line(agents, (replicas, steps)) if changing else now
     return Rollout(
         obs=obs[:, :-1],
         action=torch.stack([decision.action for decision in acted], 1),
@@ -74,14 +58,6 @@ def random_rollout(one: CPPO, *, changing: bool = False, seed: int = 1) -> Rollo
         links=links,
         next_links=links,
     )
-
-
-def weights(one: CPPO) -> dict[str, Tensor]:
-    return {
-        f"{name}.{key}": parameter.detach().clone()
-        for name in ("policy", "critic")
-        for key, parameter in getattr(one, name).named_parameters()
-    }
 
 
 def test_the_advantage_is_the_teams_by_hand() -> None:
@@ -111,8 +87,8 @@ def test_the_advantage_is_the_teams_by_hand() -> None:
         active=~never,
         memory=torch.zeros(1, 2, 2, 0),
         next_memory=torch.zeros(1, 2, 2, 0),
-        links=line_links(2),
-        next_links=line_links(2),
+        links=links_on_a_line(2),
+        next_links=links_on_a_line(2),
     )
     data = one._prepare(rollout)
     # delta = 1 + 2/2 - 1 = 1 and 3 + 3/2 - 2 = 2.5
@@ -124,7 +100,7 @@ def test_one_value_for_all_needs_everybodys_observation() -> None:
     one = make()
     assert {len(parameter) for parameter in one.critic.parameters()} == {1}
     obs = torch.randn(2, 3, AGENTS, 2, requires_grad=True)
-    values = one.values(obs, line_links(AGENTS))
+    values = one.values(obs, links_on_a_line(AGENTS))
     assert values.shape == (2, 3, AGENTS) and (values == values[..., :1]).all()
     values[1, 2, 0].backward()
     assert (obs.grad[1, 2] != 0).all()
@@ -135,7 +111,7 @@ def test_an_action_needs_the_closed_1_hop_neighbourhood_alone() -> None:
     one, obs = make(), torch.randn(3, AGENTS, 2)
     changed = obs.clone()
     changed[:, 0] += 1.0
-    nothing, links = torch.zeros(3, AGENTS, 0), line_links(AGENTS)
+    nothing, links = torch.zeros(3, AGENTS, 0), links_on_a_line(AGENTS)
     moved = (
         one.act(obs, links, nothing, None).action != one.act(changed, links, nothing, None).action
     )
@@ -163,29 +139,20 @@ def test_an_update_moves_everything_whatever_the_setting(
     share_parameters: bool, n_choices: int, changing: bool
 ) -> None:
     one = make(share_parameters=share_parameters, n_choices=n_choices)
-    before = weights(one)
-    metrics = one.update(random_rollout(one, changing=changing), streams(), 0.0)
-    assert all(torch.tensor(value).isfinite() for value in metrics.values())
-    after = weights(one)
-    assert all((after[name] != before[name]).flatten(1).any(1).all() for name in before)
+    assert_an_update_moves_everything(one, random_rollout(one, changing=changing))
 
 
 @pytest.mark.parametrize("n_choices", [0, 3])
 def test_a_saved_algorithm_learns_on_as_the_original(n_choices: int) -> None:
     one, other = (make(n_choices=n_choices, seed=seed) for seed in (0, 1))
-    one.update(random_rollout(one), streams(), 0.0)
-    other.load_state_dict(one.state_dict())
-    rollout = random_rollout(one, seed=5)
-    assert one.update(rollout, streams(), 0.0) == other.update(rollout, streams(), 0.0)
-    mine, theirs = weights(one), weights(other)
-    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert_learns_on_as(one, other, random_rollout)
 
 
 def test_agents_learn_to_help_at_a_cost_of_their_own() -> None:
     """Choice 1 costs an agent 0.4 and gives the other 1: bad for itself, good for the team."""
     replicas, steps = 32, 4
     one = make(agents=2, obs_dim=1, n_choices=2, policy_lr=1e-2, target_kl=None)
-    draw, links = torch.Generator().manual_seed(0), line_links(2)
+    draw, links = torch.Generator().manual_seed(0), links_on_a_line(2)
     over = torch.ones(replicas, steps, dtype=torch.bool)
     nothing = torch.zeros(replicas, steps, 2, 0)
     for _ in range(20):

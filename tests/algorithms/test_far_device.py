@@ -32,21 +32,21 @@ def ppo(epochs: int = 1, **settings: Any) -> PPOSettings:
     return PPOSettings(**SMALL, epochs=epochs, minibatches=2, **settings)
 
 
-def sac(updates: int = 10, **settings: Any) -> SACSettings:
+def sac(updates: int = 2, **settings: Any) -> SACSettings:
     return SACSettings(**SMALL, batch_size=16, updates_per_interval=updates / STEPS, **settings)
 
 
-def model(updates: int = 4, **settings: Any) -> DynamicsSettings:
+def model(updates: int = 2, **settings: Any) -> DynamicsSettings:
     return DynamicsSettings(max_updates=updates, check_every=1000, batch_size=8, **settings)
 
 
 def dmpo(base: Any, **settings: Any) -> DMPOSettings:
-    short = {"inner_iterations": 2, "branches": 8, "branch_length": 3, "model": model()}
+    short = {"inner_iterations": 2, "branches": 8, "branch_length": 2, "model": model()}
     return DMPOSettings(base=base, **{**short, **settings})
 
 
 PPO_BASE = PPOBase(kind="dppo", **SMALL, epochs=1, minibatches=2)
-SAC_BASE = SACBase(kind="dsac", **SMALL, inner_updates=3, batch_size=8)
+SAC_BASE = SACBase(kind="dsac", **SMALL, inner_updates=2, batch_size=8)
 ENSEMBLE = model(gaussian=True, ensemble=2)
 
 
@@ -101,18 +101,18 @@ def test_more_gradient_steps_are_no_more_waits(name: str) -> None:
         waits_of_an_update(
             name, sac(steps) if name == "dsac" else dmpo(PPO_BASE, model=model(steps))
         )
-        for steps in (4, 12)
+        for steps in (2, 5)
     )
     assert few == many
 
 
 def test_an_epoch_of_ppo_asks_once_who_still_learns() -> None:
-    few, many = (waits_of_an_update("dppo", ppo(epochs=epochs)) for epochs in (2, 5))
-    assert many - few == {"__bool__": 3} and not few - many
+    few, many = (waits_of_an_update("dppo", ppo(epochs=epochs)) for epochs in (1, 3))
+    assert many - few == {"__bool__": 2} and not few - many
 
 
 def test_longer_branches_are_no_more_waits() -> None:
     few, many = (
-        waits_of_an_update("dmpo", dmpo(PPO_BASE, branch_length=length)) for length in (3, 9)
+        waits_of_an_update("dmpo", dmpo(PPO_BASE, branch_length=length)) for length in (2, 5)
     )
     assert few == many

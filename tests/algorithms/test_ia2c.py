@@ -6,22 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from trafficrl.algorithms import IA2C, AgentSpec, Streams
+from trafficrl.algorithms import IA2C
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import A2CSettings
-from trafficrl.nn.encoding import FeatureSpec
+
+from .conftest import streams
+from .lines import (
+    assert_an_update_moves_everything,
+    assert_learns_on_as,
+    links_on_a_line,
+    spec_on_a_line,
+    weights,
+)
 
 AGENTS = 4
-
-
-def links_on_a_line(agents: int, shape: tuple[int, ...] = ()) -> Links:
-    """The policy hears the one before and the one after, the critic nobody; (*shape, N, K)."""
-    own = torch.arange(agents)
-    index = torch.stack([own, own - 1, own + 1], 1)
-    mask = (index >= 0) & (index < agents)
-    index = index.where(mask, own[:, None]).expand(*shape, agents, 3)
-    mask = mask.expand(*shape, agents, 3)
-    return Links((index, mask), (index[..., :1], mask[..., :1]))
 
 
 def make(
@@ -32,26 +30,13 @@ def make(
     action_scale: float = 1.0,
     **settings,
 ) -> IA2C:
-    spec = AgentSpec(
-        n_agents=agents,
-        features=(FeatureSpec(),) * obs_dim,
-        action_dim=0 if n_choices else 1,
-        n_choices=n_choices,
-        action_center=0.0,
-        action_scale=action_scale,
-        policy_width=3,
-        value_width=1,
-    )
+    spec = spec_on_a_line(agents, obs_dim, n_choices, action_scale)
     return IA2C(
         spec,
         A2CSettings(**{"policy_hidden": [8], "value_hidden": [8], **settings}),
         generator=torch.Generator().manual_seed(seed),
         device="cpu",
     )
-
-
-def streams() -> Streams:
-    return Streams(*(torch.Generator().manual_seed(seed) for seed in range(3)))
 
 
 def rollout_of(obs: Tensor, action: Tensor, reward: Tensor, links: Links, ends: bool) -> Rollout:
@@ -85,14 +70,6 @@ def random_rollout(one: IA2C, *, changing: bool = False, seed: int = 1) -> Rollo
     nothing = torch.zeros(replicas, agents, 0)
     acted = [one.act(obs[:, t], now, nothing, draw).action for t in range(steps)]
     return rollout_of(obs, torch.stack(acted, 1), reward, links, ends=False)
-
-
-def weights(one: IA2C) -> dict[str, Tensor]:
-    return {
-        f"{name}.{key}": parameter.detach().clone()
-        for name in ("policy", "critic")
-        for key, parameter in getattr(one, name).named_parameters()
-    }
 
 
 def moved(before: dict[str, Tensor], after: dict[str, Tensor], part: str) -> list[bool]:
@@ -179,22 +156,13 @@ def test_an_update_moves_everything_whatever_the_setting(
     share_parameters: bool, n_choices: int, changing: bool
 ) -> None:
     one = make(share_parameters=share_parameters, n_choices=n_choices)
-    before = weights(one)
-    metrics = one.update(random_rollout(one, changing=changing), streams(), 0.0)
-    assert all(torch.tensor(value).isfinite() for value in metrics.values())
-    after = weights(one)
-    assert all((after[name] != before[name]).flatten(1).any(1).all() for name in before)
+    assert_an_update_moves_everything(one, random_rollout(one, changing=changing))
 
 
 @pytest.mark.parametrize("n_choices", [0, 3])
 def test_a_saved_algorithm_learns_on_as_the_original(n_choices: int) -> None:
     one, other = (make(n_choices=n_choices, seed=seed) for seed in (0, 1))
-    one.update(random_rollout(one), streams(), 0.0)
-    other.load_state_dict(one.state_dict())
-    rollout = random_rollout(one, seed=5)
-    assert one.update(rollout, streams(), 0.0) == other.update(rollout, streams(), 0.0)
-    mine, theirs = weights(one), weights(other)
-    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert_learns_on_as(one, other, random_rollout)
 
 
 @pytest.mark.parametrize("share_parameters", [False, True])

@@ -8,49 +8,35 @@ import pytest
 import torch
 from torch import Tensor
 
-from trafficrl.algorithms import AgentSpec, IC3Net, Streams
+from trafficrl.algorithms import IC3Net
 from trafficrl.algorithms.base import Decision
 from trafficrl.algorithms.ic3net import sequences
 from trafficrl.algorithms.rollout import Links, Rollout
 from trafficrl.config.algorithms import IC3NetSettings
-from trafficrl.nn.encoding import FeatureSpec
+
+from .conftest import streams
+from .lines import (
+    assert_an_update_moves_everything,
+    assert_learns_on_as,
+    links_on_a_line,
+    spec_on_a_line,
+)
+from .lines import weights as weights_of
 
 AGENTS, HIDDEN = 4, 6
-
-
-def links_on_a_line(agents: int, shape: tuple[int, ...] = ()) -> Links:
-    """Each hears the one before and the one after, the critic nobody; (*shape, N, K)."""
-    own = torch.arange(agents)
-    index = torch.stack([own, own - 1, own + 1], 1)
-    mask = (index >= 0) & (index < agents)
-    index = index.where(mask, own[:, None]).expand(*shape, agents, 3)
-    mask = mask.expand(*shape, agents, 3)
-    return Links((index, mask), (index[..., :1], mask[..., :1]))
+PARTS = ("net", "policy", "gate", "critic")
 
 
 def make(
     agents: int = AGENTS, obs_dim: int = 2, n_choices: int = 0, seed: int = 0, **settings
 ) -> IC3Net:
-    spec = AgentSpec(
-        n_agents=agents,
-        features=(FeatureSpec(),) * obs_dim,
-        action_dim=0 if n_choices else 1,
-        n_choices=n_choices,
-        action_center=0.0,
-        action_scale=1.0,
-        policy_width=3,
-        value_width=1,
-    )
+    spec = spec_on_a_line(agents, obs_dim, n_choices)
     return IC3Net(
         spec,
         IC3NetSettings(**{"hidden_size": HIDDEN, "sequence_length": 4, **settings}),
         generator=torch.Generator().manual_seed(seed),
         device="cpu",
     )
-
-
-def streams() -> Streams:
-    return Streams(*(torch.Generator().manual_seed(seed) for seed in range(3)))
 
 
 Reward = Callable[[int, Tensor], Tensor]  # of the step in the episode and the action
@@ -114,11 +100,7 @@ def random_rollout(
 
 
 def weights(one: IC3Net) -> dict[str, Tensor]:
-    return {
-        f"{name}.{key}": parameter.detach().clone()
-        for name in ("net", "policy", "gate", "critic")
-        for key, parameter in getattr(one, name).named_parameters()
-    }
+    return weights_of(one, PARTS)
 
 
 # --- Memory and gates
@@ -231,11 +213,7 @@ def test_an_update_moves_everything_whatever_the_setting(
     share_parameters: bool, n_choices: int, changing: bool
 ) -> None:
     one = make(share_parameters=share_parameters, n_choices=n_choices)
-    before = weights(one)
-    metrics = one.update(random_rollout(one, changing=changing), streams(), 0.0)
-    assert all(torch.tensor(value).isfinite() for value in metrics.values())
-    after = weights(one)
-    assert all((after[name] != before[name]).flatten(1).any(1).all() for name in before)
+    assert_an_update_moves_everything(one, random_rollout(one, changing=changing), PARTS)
 
 
 def test_gradients_go_back_to_the_start_of_a_sequence_and_of_an_episode() -> None:
@@ -353,12 +331,7 @@ def test_a_saved_algorithm_learns_on_as_the_original(
 ) -> None:
     settings = {"n_choices": n_choices, "share_parameters": share_parameters}
     one, other = make(**settings), make(**settings, seed=1)
-    one.update(random_rollout(one), streams(), 0.0)
-    other.load_state_dict(one.state_dict())
-    rollout = random_rollout(one, seed=5)
-    assert one.update(rollout, streams(), 0.0) == other.update(rollout, streams(), 0.0)
-    mine, theirs = weights(one), weights(other)
-    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert_learns_on_as(one, other, random_rollout, PARTS)
 
 
 @pytest.mark.parametrize("agents", [2, 7])

@@ -1,52 +1,20 @@
-"""The command line, called in this process or in one of its own, on a ring of 6 vehicles."""
+"""The command line, called in this process, on a ring of 6 vehicles."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.small_ring import small_ring
 from trafficrl.cli.main import main
-
-SMALL = {
-    "vehicles.0.count": "6",
-    "network.length_m": "120.0",
-    "episode.steps": "60",
-    "episode.control_interval_s": "0.5",
-    "training.algorithm": "dppo",  # the quickest
-    "training.replicas": "2",
-    "training.validate_every_steps": "160",
-    "training.validate_episodes": "2",
-    "algorithms.dppo.rollout_steps": "40",
-    "algorithms.dppo.policy_hidden": "[8]",
-    "algorithms.dppo.value_hidden": "[8]",
-    "algorithms.dppo.epochs": "2",
-    "algorithms.dppo.minibatches": "2",
-}
 
 
 @pytest.fixture(scope="session")
 def small() -> list[str]:
     """Options that make any training on a ring take a moment."""
-    return [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
-
-
-@pytest.fixture(scope="session")
-def process() -> Callable[[Sequence[str]], subprocess.CompletedProcess[str]]:
-    """Runs the command line as a process of its own."""
-
-    def run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "trafficrl", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    return run
+    return small_ring()
 
 
 @pytest.fixture

@@ -85,65 +85,60 @@ def test_a_controller_and_a_pattern_that_nobody_matches(
     )
 
 
-def wait_until_it_drives(sumo_client: SumoConnection, mode: int) -> None:
-    """Step as the first of two clients until the other has set its speed mode."""
+def step_until(sumo_client: SumoConnection, mode: int) -> None:
+    """Step as the first of two clients until the other has given all this speed mode."""
     for _ in range(2000):
         sumo_client.step(np.empty(0))
         if modes(sumo_client) == {mode}:
             return
-    raise AssertionError("it drives nobody")
+    raise AssertionError(f"speed modes are {modes(sumo_client)}")
 
 
 def modes(sumo_client: SumoConnection) -> set[int]:
     return {sumo_client._api.vehicle.getSpeedMode(one) for one in sumo_client.on_the_road()}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_gives_the_vehicles_back_and_sumo_runs_on(
-    sumo: Start, deployed, number: signal.Signals
-) -> None:
-    """Another client of the same SUMO looks on, and goes on alone."""
+@pytest.fixture
+def two_clients(
+    sumo: Start, deployed: Callable[..., subprocess.Popen[str]]
+) -> Iterator[tuple[subprocess.Popen[str], SumoConnection]]:
+    """Who drives all vehicles of a SUMO, and another client of it, which goes on alone."""
     process, port = sumo("ring", "--num-clients", "2")
     drives = deployed("idm", "--port", port, "--order", "2", "--speed-mode", "0")
     with closing(SumoConnection("localhost", port, wait=20.0, order=1)) as other:
-        wait_until_it_drives(other, 0)
-        drives.send_signal(number)
-        for _ in range(2000):
-            other.step(np.empty(0))
-            if modes(other) == {31}:
-                break
-        assert modes(other) == {31}
-        out, err = drives.communicate(timeout=30)
-        assert drives.returncode == 0
-        assert re.match("stopped: " + SUMMARY.format(r"[\d,]+", r"[\d.]+"), out)
-        assert err.splitlines() == [
-            "",
-            "giving the vehicles back after this step (once more: at once)",
-        ]
+        step_until(other, 0)
+        yield drives, other
         other.step(np.empty(0))
         assert len(other.on_the_road()) == 22 and process.poll() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_gives_the_vehicles_back_and_sumo_runs_on(
+    two_clients, number: signal.Signals
+) -> None:
+    drives, other = two_clients
+    drives.send_signal(number)
+    step_until(other, 31)
+    out, err = drives.communicate(timeout=30)
+    assert drives.returncode == 0
+    assert re.match("stopped: " + SUMMARY.format(r"[\d,]+", r"[\d.]+"), out)
+    assert err.splitlines() == [
+        "",
+        "giving the vehicles back after this step (once more: at once)",
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_interrupt_in_a_step_gives_the_vehicles_back_too(
-    sumo: Start, deployed, number: signal.Signals
+    two_clients, number: signal.Signals
 ) -> None:
     """The step lasts until the other client of that SUMO makes it, too."""
-    process, port = sumo("ring", "--num-clients", "2")
-    drives = deployed("idm", "--port", port, "--order", "2", "--speed-mode", "0")
-    with closing(SumoConnection("localhost", port, wait=20.0, order=1)) as other:
-        wait_until_it_drives(other, 0)
-        drives.send_signal(number)
-        drives.stderr.readline(), drives.stderr.readline()  # it has understood
-        drives.send_signal(number)
-        for _ in range(2000):
-            other.step(np.empty(0))
-            if modes(other) == {31}:
-                break
-        assert modes(other) == {31}
-        assert drives.wait(timeout=30) == 130
-        other.step(np.empty(0))
-        assert len(other.on_the_road()) == 22 and process.poll() is None
+    drives, other = two_clients
+    drives.send_signal(number)
+    drives.stderr.readline(), drives.stderr.readline()  # it has understood
+    drives.send_signal(number)
+    step_until(other, 31)
+    assert drives.wait(timeout=30) == 130
 
 
 @pytest.fixture

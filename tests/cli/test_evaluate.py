@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.service import Service
 from trafficrl.cli.main import main
 
 KEYS = {
@@ -61,14 +62,16 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(
 
 
 def test_figures_do_not_depend_on_what_the_process_has_evaluated_before(
-    tmp_path: Path, trained: Path, process
+    tmp_path: Path, trained: Path, service: Service
 ) -> None:
     others = ("--episodes", "1", "--set", "episode.steps=50")
     figures(tmp_path, "idm:noise=0.2", "--scenario", "figure_eight", *others)
     figures(tmp_path, "sumo:Krauss", "--scenario", "transfer/merge", *others)
     here, file = figures(tmp_path, trained, "--episodes", "2"), tmp_path / "there.json"
-    done = process(["evaluate", str(trained), "--episodes", "2", "--json", str(file)])
-    assert done.returncode == 0, done.stderr
+    done = service.call(
+        ["evaluate", str(trained), "--episodes", "2", "--json", str(file)], tmp_path
+    )
+    assert done.code == 0, done
     assert json.loads(file.read_text()) == here
 
 
@@ -263,14 +266,14 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, trained: Path, refused, d
 
 
 def test_a_file_of_another_program_is_refused_without_warnings(
-    tmp_path: Path, trained: Path, process
+    tmp_path: Path, trained: Path, service: Service
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     (run / "best.pt").write_bytes(pickle.dumps(Path("weights")))
-    done = process(["evaluate", str(run)])
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {run / 'best.pt'}: ") and done.stderr.count("\n") == 1
+    done = service.call(["evaluate", str(run)], tmp_path)
+    assert done.code == 1
+    assert done.err.startswith(f"error: {run / 'best.pt'}: ") and done.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

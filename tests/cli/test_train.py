@@ -11,28 +11,28 @@ from pathlib import Path
 
 import pytest
 
+from tests.service import Service
 from trafficrl.cli.main import main
 from trafficrl.config import load_scenario
 
 
 def test_a_training_ends_with_the_command_that_evaluates_it(
-    tmp_path: Path, small: list[str], process
+    tmp_path: Path, small: list[str], service: Service
 ) -> None:
     run = tmp_path / "run"
-    done = process(
-        ["train", "ring", *small, "--total-steps", "320", "--seed", "3", "--output", str(run)]
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    first, *_, last = done.stdout.splitlines()
+    options = [*small, "--total-steps", "320", "--seed", "3", "--output", str(run)]
+    done = service.call(["train", "ring", *options], tmp_path)
+    assert (done.code, done.err) == (0, "")
+    first, *_, last = done.out.splitlines()
     assert first.startswith("ring: 6 learning vehicles, dppo, seed 3, 320 simulation steps")
     assert last.strip() == f"trafficrl evaluate {run}"
-    assert done.stdout.count("validation: return") == 2
+    assert done.out.count("validation: return") == 2
     assert {"scenario.yaml", "run.json", "metrics.jsonl", "best.pt", "latest.pt"} <= {
         path.name for path in run.iterdir()
     }
-    evaluated = process([*last.split()[1:], "--episodes", "1"])
-    assert (evaluated.returncode, evaluated.stderr) == (0, "")
-    assert "mean_speed_mps" in evaluated.stdout
+    evaluated = service.call([*last.split()[1:], "--episodes", "1"], tmp_path)
+    assert (evaluated.code, evaluated.err) == (0, "")
+    assert "mean_speed_mps" in evaluated.out
 
 
 def test_options_are_what_the_run_is_made_with(trained: Path) -> None:
@@ -73,12 +73,12 @@ def test_an_interrupted_training_is_saved_and_goes_on(
     tmp_path: Path, small: list[str], number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    options = [*small, "--total-steps", "8000", "--set", "training.validate_every_steps=4000"]
+    options = [*small, "--total-steps", "4000", "--set", "training.validate_every_steps=2000"]
     code, out, error = interrupt(run, options, number)
     assert code == 0 and "Traceback" not in error
     assert "stopping after this update" in error
     steps = [json.loads(line)["sim_steps"] for line in (run / "metrics.jsonl").open()]
-    assert 0 < steps[-1] < 8000
+    assert 0 < steps[-1] < 4000
     assert f"trafficrl train --resume {run}" in out
     assert (run / "latest.pt").exists()
 
@@ -88,4 +88,4 @@ def test_an_interrupted_training_is_saved_and_goes_on(
     assert f"trafficrl evaluate {run}" in out
     lines = [json.loads(line) for line in (run / "metrics.jsonl").open()]
     counted = [line["sim_steps"] for line in lines if "policy_loss" in line]
-    assert counted == list(range(80, 8001, 80))
+    assert counted == list(range(80, 4001, 80))

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.service import Service
+
 from . import (
     checkpoints,
     command_lines,
@@ -21,7 +23,6 @@ from . import (
     sweep_files,
 )
 from .cases import Case
-from .service import Service
 
 KINDS = {
     "scenario files and overrides": scenario_files.CASES,

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.service import Answer, Service
 from trafficrl.config import load_scenario, scenario_schema
 from trafficrl.config.yaml_source import to_yaml
 from trafficrl.errors import ScenarioError
@@ -22,7 +23,6 @@ from trafficrl.resources import scenario_names
 from .maps import STADIUM, TOWN
 from .networks import LOOP, MERGE
 from .routes import NET
-from .service import Answer, Service
 
 PLACE = re.compile(r"[^:\n]+:\d+:\d+: .+|--set .+|\.\.\. and \d+ more problems")
 SHORT = "--vehicles 3 --episodes 1 --set episode.steps=20"

@@ -11,10 +11,11 @@ import torch
 
 from trafficrl.config import load_scenario
 from trafficrl.training.checkpoint import load_checkpoint
+from trafficrl.training.fleet import Fleet
 from trafficrl.training.progress import Progress
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Trainer
-from trafficrl.training.workers import RemoteShard
+from trafficrl.training.workers import Call, Pool, RemoteShard
 
 RESULTS = ("metrics.jsonl", "episodes.csv")
 
@@ -174,3 +175,18 @@ def kill_replacements(
 
     monkeypatch.setattr(RemoteShard, "_replace", replace_and_kill)
     return replaced
+
+
+def assert_errors_say_where(workers: int | Pool) -> None:
+    """What nobody thought of in a worker is raised here, with its place there; none is lost."""
+    scenario, small = TASKS["ring"]
+    fleet = Fleet(load_scenario(scenario, small), workers)
+    try:
+        [member] = fleet.members
+        member.start(Call("collect", {"weights": {}}))
+        with pytest.raises(TypeError) as raised:
+            member.result()
+        assert "Traceback" in raised.value.__notes__[0]
+        assert fleet.lost == 0
+    finally:
+        fleet.close()

@@ -19,14 +19,13 @@ from trafficrl import cluster
 from trafficrl.config import load_scenario
 from trafficrl.errors import TrafficRLError
 from trafficrl.training import ray_actors
-from trafficrl.training.fleet import Fleet
 from trafficrl.training.progress import Progress
 from trafficrl.training.ray_actors import Actor, Actors
 from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.trainer import Trainer
-from trafficrl.training.workers import Call, Pool, RemoteShard
+from trafficrl.training.workers import Pool, RemoteShard
 
-from .runs import TASKS, assert_same_end, kill_replacements
+from .runs import TASKS, assert_errors_say_where, assert_same_end, kill_replacements
 
 Act = Callable[[Trainer, Progress], None]
 
@@ -305,17 +304,7 @@ def test_a_machine_without_the_package_is_named_in_one_line(
 
 @pytest.mark.slow
 def test_errors_of_a_shard_come_back_with_where_they_were(pool: Actors) -> None:
-    scenario, small = TASKS["ring"]
-    fleet = Fleet(load_scenario(scenario, small), pool)
-    try:
-        [member] = fleet.members
-        member.start(Call("collect", {"weights": {}}))
-        with pytest.raises(TypeError) as raised:
-            member.result()
-        assert "Traceback" in raised.value.__notes__[0]
-        assert fleet.lost == 0
-    finally:
-        fleet.close()
+    assert_errors_say_where(pool)
 
 
 @pytest.mark.slow

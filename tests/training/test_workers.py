@@ -29,7 +29,13 @@ from trafficrl.training.shard import Shard, State, Weights, acting_weights
 from trafficrl.training.trainer import Trainer
 from trafficrl.training.workers import Call, RemoteShard
 
-from .runs import TASKS, assert_same, assert_same_end, kill_replacements
+from .runs import (
+    TASKS,
+    assert_errors_say_where,
+    assert_same,
+    assert_same_end,
+    kill_replacements,
+)
 
 Act = Callable[[Trainer, Progress], None]
 
@@ -83,9 +89,14 @@ def test_a_worker_collects_what_this_process_would(tmp_path: Path, task: str) ->
     assert_same_end(tmp_path / "here", tmp_path / "there")
 
 
-def test_a_killed_worker_costs_nothing_and_is_told_of(tmp_path: Path) -> None:
+def test_a_killed_worker_costs_nothing_leaves_no_files_and_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After the second update, in the middle of an episode."""
     told: list[str] = []
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
 
     def kill(trainer: Trainer, progress: Progress) -> None:
         told.extend(progress.workers_lost)
@@ -97,24 +108,35 @@ def test_a_killed_worker_costs_nothing_and_is_told_of(tmp_path: Path) -> None:
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
     assert trainer.fleet.lost == 1
     assert told == ["the worker of simulation 0 ended by signal 9 and was replaced"]
+    assert not list(temporary.iterdir())
 
 
-def test_a_hung_worker_is_replaced(tmp_path: Path) -> None:
+def test_a_hung_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it hangs it is waited for only a moment, and the next one as long as before."""
+    replace = RemoteShard._replace
+
     def stop(trainer: Trainer, progress: Progress) -> None:
         if progress.iteration == 1:
             os.kill(pid(trainer), signal.SIGSTOP)
+            (member,) = trainer.fleet.members
+            assert isinstance(member, RemoteShard) and member._timeout == 60.0
+            member._timeout = 0.5
 
-    # Long enough for a worker to start.
-    trainer = train(tmp_path / "hung", "ring", "training.worker_timeout_s=20", workers=1, act=stop)
-    train(tmp_path / "whole", "ring", "training.worker_timeout_s=20", workers=0)
+    def replace_in_time(shard: RemoteShard, *, give_up: bool) -> None:
+        shard._timeout = 60.0
+        replace(shard, give_up=give_up)
+
+    monkeypatch.setattr(RemoteShard, "_replace", replace_in_time)
+    timeout = "training.worker_timeout_s=60"
+    trainer = train(tmp_path / "hung", "ring", timeout, workers=1, act=stop)
+    train(tmp_path / "whole", "ring", timeout, workers=0)
     assert_same_end(tmp_path / "whole", tmp_path / "hung")
     assert trainer.fleet.lost == 1
 
 
-@pytest.mark.parametrize("task", ["ring", "in_range"])
-def test_the_number_of_workers_does_not_matter(tmp_path: Path, task: str) -> None:
+def test_the_number_of_workers_does_not_matter(tmp_path: Path) -> None:
     for workers in (1, 2):
-        train(tmp_path / str(workers), task, "training.simulations=2", workers=workers)
+        train(tmp_path / str(workers), "in_range", "training.simulations=2", workers=workers)
     assert_same_end(tmp_path / "1", tmp_path / "2")
 
 
@@ -294,29 +316,8 @@ def test_signals_that_a_whole_job_gets_do_not_end_workers(tmp_path: Path) -> Non
     assert train(tmp_path / "run", "ring", workers=1, act=terminate).fleet.lost == 0
 
 
-def test_a_lost_worker_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-    def kill(trainer: Trainer, progress: Progress) -> None:
-        if progress.iteration == 2:
-            os.kill(pid(trainer), signal.SIGKILL)
-
-    (tmp_path / "runs").mkdir()
-    assert train(tmp_path / "runs/one", "ring", workers=1, act=kill).fleet.lost == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["runs"]
-
-
 def test_what_nobody_thought_of_in_a_worker_says_where_it_was() -> None:
-    config, _ = state_within_an_episode()
-    fleet = Fleet(config, workers=1)
-    try:
-        [member] = fleet.members
-        member.start(Call("collect", {"weights": {}}))
-        with pytest.raises(TypeError) as raised:
-            member.result()
-        assert "Traceback" in raised.value.__notes__[0]
-    finally:
-        fleet.close()
+    assert_errors_say_where(1)
 
 
 def test_a_worker_does_not_outlive_its_parent(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ PRELOADED = (
     "trafficrl.rendering",
     "trafficrl.deployment.live",
     "trafficrl.sweep.runner",
+    "trafficrl.plots",
+    "trafficrl.reporting",
     *(
         f"trafficrl.cli.{name}"
         for name in ("train", "evaluate", "compare", "transfer", "render", "sweep")
