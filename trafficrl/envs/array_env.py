@@ -158,6 +158,7 @@ class ArrayEnv:
         collisions = np.zeros(self.replicas, dtype=np.int64)
         moments: list[VehicleStates] = []
         under_way: list[BoolArray] = []
+        eventful = False  # whether anybody has collided or entered
         for _ in range(min(self.interval, self.config.episode.steps - self.steps)):
             states = self.world.drive(drive(self.world.states))
             for observe in self.observers:
@@ -166,6 +167,7 @@ class ArrayEnv:
             under_way.append(self.active)
             self.steps += 1
             if np.count_nonzero(states.collided) or np.count_nonzero(states.entered):
+                eventful = True
                 collisions += self._new_collisions(states)
                 terminated |= self._handle_collisions(states)
                 if not self.active.any():
@@ -175,14 +177,19 @@ class ArrayEnv:
             truncated, self.active = self.active, np.zeros(self.replicas, dtype=bool)
         # All at once: a term costs as much for one moment as for a few.
         states = moments[0] if len(moments) == 1 else Moments(moments)
-        active = np.stack(under_way)
-        terms = self._rewards(states, active)
+        active = np.array(under_way)
 
-        def count(what: BoolArray) -> IntArray:
-            by_moment = what.reshape(len(moments), *self.world.shape) & active[..., None]
-            return np.asarray(by_moment.sum(axis=0))
+        def meanwhile(what: BoolArray) -> BoolArray:
+            """In each moment, and only while the episode was under way, (T, B, M)."""
+            return what.reshape(len(moments), *self.world.shape) & active[..., None]
 
-        commands = count(states.driven)
+        driven = meanwhile(states.driven)
+        terms = self._rewards(states, driven[..., self._columns], eventful)
+        commands = driven.sum(axis=0)
+        collided, entered = np.zeros((2, *self.world.shape), dtype=bool)
+        if eventful:
+            meanwhile(states.collided).any(axis=0, out=collided)
+            meanwhile(states.entered).any(axis=0, out=entered)
         return Step(
             obs=self._observations(),
             reward=_total(terms, list(terms), (self.replicas, self.n_agents)),
@@ -193,28 +200,29 @@ class ArrayEnv:
             terminated=terminated,
             truncated=truncated,
             commands=commands,
-            overridden=count(states.overridden) / np.maximum(commands, 1),
-            collided=count(states.collided) > 0,
+            overridden=meanwhile(states.overridden).sum(axis=0) / np.maximum(commands, 1),
+            collided=collided,
             collisions=collisions,
-            entered=count(states.entered) > 0,
-            sim_steps=np.asarray(active.sum(axis=0)),
+            entered=entered,
+            sim_steps=active.sum(axis=0),
         )
 
-    def _rewards(self, states: VehicleStates, active: BoolArray) -> dict[str, FloatArray]:
-        """Terms (B, N), summed over T moments; ``states`` are theirs, ``active`` (T, B).
+    def _rewards(
+        self, states: VehicleStates, counts: BoolArray, eventful: bool
+    ) -> dict[str, FloatArray]:
+        """Terms (B, N), summed over the T moments of ``states`` as far as they count, (T, B, N).
 
         After a collision that freezes an episode only its own term counts.
         """
-        shape = (*active.shape, self.n_agents)
-        counts = active[..., None] & states.driven[:, self._columns].reshape(shape)
-        freezes = self.config.episode.on_collision == "freeze"
-        absorbed = states.collided.any(axis=1) & freezes
+        all_count = np.count_nonzero(counts) == counts.size
+        freezes = eventful and self.config.episode.on_collision == "freeze"
         terms = {}
         for name, function, weight, parameters in self._terms:
             value = weight * function(states, **parameters)[:, self._columns]
-            if name != COLLISION and np.count_nonzero(absorbed):
-                value[absorbed] = 0.0
-            terms[name] = np.where(counts, value.reshape(shape), 0.0).sum(axis=0)
+            if freezes and name != COLLISION:
+                value[states.collided.any(axis=1)] = 0.0
+            value = value.reshape(counts.shape)
+            terms[name] = (value if all_count else np.where(counts, value, 0.0)).sum(axis=0)
         return terms
 
     def _new_collisions(self, states: VehicleStates) -> IntArray:

@@ -91,7 +91,8 @@ class Collector:
             links.append(self.links.now())
             memory.append(self._memory)
             held.append(self._held)
-            decision = self.actor.act(self._obs, links[-1], self._memory, self.generator)
+            with torch.inference_mode():
+                decision = self.actor.act(self._obs, links[-1], self._memory, self.generator)
             decisions.append(decision)
             self._memory = decision.memory
             action = decision.action.numpy()
