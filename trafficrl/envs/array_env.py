@@ -60,7 +60,7 @@ class ArrayEnv:
         self.n_agents = len(self.agents)
         # Of the agents among all vehicles; a slice makes no copy.
         everybody = self.n_agents == self.world.n_vehicles
-        self._columns: slice | IntArray = slice(None) if everybody else self.agents
+        self.columns: slice | IntArray = slice(None) if everybody else self.agents
         self.agent_names = tuple(f"cav_{slot}" for slot in range(self.n_agents))
         self.obs_dim = len(config.observation)
         self.interval = round(config.episode.control_interval_s / config.simulation.step_s)
@@ -91,7 +91,7 @@ class ArrayEnv:
     @property
     def done(self) -> bool:
         """Whether every replica's episode is over."""
-        return not self.active.any()
+        return np.count_nonzero(self.active) == 0
 
     def reset(self, rng: np.random.Generator | None = None) -> NDArray[np.float32]:
         """Begin an episode in every replica; returns obs (B, N, O).
@@ -117,7 +117,7 @@ class ArrayEnv:
     def drive(self, controller: Controller) -> Step:
         """One control interval with a classical controller in the agents' place."""
         length = self.config.simulation.step_s
-        return self._run(lambda states: controller.acceleration(states, length)[:, self._columns])
+        return self._run(lambda states: controller.acceleration(states, length)[:, self.columns])
 
     def vehicle_graphs(self) -> list[VehicleGraph]:
         """Who can talk to whom in each replica, in the present states."""
@@ -170,7 +170,7 @@ class ArrayEnv:
                 eventful = True
                 collisions += self._new_collisions(states)
                 terminated |= self._handle_collisions(states)
-                if not self.active.any():
+                if self.done:
                     break
         truncated = np.zeros(self.replicas, dtype=bool)
         if self.steps >= self.config.episode.steps:
@@ -184,9 +184,10 @@ class ArrayEnv:
             return what.reshape(len(moments), *self.world.shape) & active[..., None]
 
         driven = meanwhile(states.driven)
-        terms = self._rewards(states, driven[..., self._columns], eventful)
+        terms = self._rewards(states, driven[..., self.columns], eventful)
         commands = driven.sum(axis=0)
-        collided, entered = np.zeros((2, *self.world.shape), dtype=bool)
+        collided = np.zeros(self.world.shape, dtype=bool)
+        entered = np.zeros(self.world.shape, dtype=bool)
         if eventful:
             meanwhile(states.collided).any(axis=0, out=collided)
             meanwhile(states.entered).any(axis=0, out=entered)
@@ -218,7 +219,7 @@ class ArrayEnv:
         freezes = eventful and self.config.episode.on_collision == "freeze"
         terms = {}
         for name, function, weight, parameters in self._terms:
-            value = weight * function(states, **parameters)[:, self._columns]
+            value = weight * function(states, **parameters)[:, self.columns]
             if freezes and name != COLLISION:
                 value[states.collided.any(axis=1)] = 0.0
             value = value.reshape(counts.shape)
@@ -246,7 +247,7 @@ class ArrayEnv:
         states = self.world.states
         obs = np.empty((self.replicas, self.n_agents, self.obs_dim), dtype=np.float32)
         for column, (feature, item) in enumerate(self._features):
-            raw = feature(states, **item.parameters)[:, self._columns]
+            raw = feature(states, **item.parameters)[:, self.columns]
             obs[..., column] = item.normalised(raw)
         return obs
 

@@ -205,7 +205,8 @@ class World:
     def _advance(self, acceleration: FloatArray) -> VehicleStates:
         before = self.states
         command = before.speed + acceleration * self.step_length
-        command.clip(0.0, self._speed_limit, out=command)
+        np.maximum(command, 0.0, out=command)
+        np.minimum(command, self._speed_limit, out=command)
         if self._any_frozen:
             command[self._frozen] = 0.0
         self._simulate(command)

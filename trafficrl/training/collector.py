@@ -208,7 +208,8 @@ def fresh_memory(actor: Actor, obs: torch.Tensor) -> torch.Tensor:
 
 def _mean_speed(env: ArrayEnv) -> float:
     """m/s, over the agents of all replicas that are there; 0 without one."""
-    speeds = env.states.speed[:, env.agents][env.states.present[:, env.agents]]
+    states, agents = env.states, env.columns
+    speeds = states.speed[:, agents][states.present[:, agents]]
     return float(speeds.mean()) if speeds.size else 0.0
 
 
