@@ -91,7 +91,7 @@ class ArrayEnv:
     @property
     def done(self) -> bool:
         """Whether every replica's episode is over."""
-        return np.count_nonzero(self.active) == 0
+        return not np.count_nonzero(self.active)
 
     def reset(self, rng: np.random.Generator | None = None) -> NDArray[np.float32]:
         """Begin an episode in every replica; returns obs (B, N, O).
