@@ -78,10 +78,13 @@ class VehicleStates:
     conflicts: object = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("present", "entered", "outside_leader_speed"):
-            values = getattr(self, name)
-            if values.shape != self.speed.shape:  # one for all
-                setattr(self, name, constant(self.speed.shape, values.item()))
+        shape = self.speed.shape
+        if self.present.shape != shape:  # one for all
+            self.present = constant(shape, self.present.item())
+        if self.entered.shape != shape:
+            self.entered = constant(shape, self.entered.item())
+        if self.outside_leader_speed.shape != shape:
+            self.outside_leader_speed = constant(shape, self.outside_leader_speed.item())
 
     @classmethod
     def at_rest(cls, shape: tuple[int, int], time: float = 0.0) -> VehicleStates:
@@ -148,6 +151,10 @@ class Moments(VehicleStates):
     def __init__(self, parts: Sequence[VehicleStates]) -> None:
         self._parts = parts
         self.conflicts = None
+
+    @property
+    def driven(self) -> BoolArray:
+        return np.concatenate([part.driven for part in self._parts])
 
     def __getattr__(self, name: str) -> Any:
         """A field that nobody has read yet."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import numpy as np
 from annotated_types import Len
 from pydantic import Field, model_validator
 
@@ -181,7 +180,7 @@ class FeatureConfig(Section):
     def normalised(self, raw: FloatArray) -> FloatArray:
         """What is observed of raw values in SI units."""
         value = (raw - self.offset) / self.scale
-        return value if self.clip is None else np.clip(value, self.clip[0], self.clip[1])
+        return value if self.clip is None else value.clip(self.clip[0], self.clip[1])
 
 
 class RewardTermConfig(Section):

@@ -45,12 +45,12 @@ class Acceleration:
     def driver(
         self, action: NDArray[np.generic], agents: IntArray
     ) -> Callable[[VehicleStates], FloatArray]:
-        acceleration = np.clip(action[..., 0].astype(np.float64), self.low, self.high)
+        acceleration = action[..., 0].astype(np.float64).clip(self.low, self.high)
         return lambda states: acceleration
 
     def check(self, action: NDArray[np.generic], agents: tuple[int, int]) -> None:
         _require_shape(action, (*agents, 1))
-        _refuse(action, np.isnan(action.astype(np.float64))[..., 0], "a number of m/s2")
+        _refuse(action, np.isnan(action)[..., 0], "a number of m/s2")
 
 
 class OvmGains:

@@ -60,7 +60,7 @@ class ArrayEnv:
         self.n_agents = len(self.agents)
         # Of the agents among all vehicles; a slice makes no copy.
         everybody = self.n_agents == self.world.n_vehicles
-        self._columns: slice | IntArray = slice(None) if everybody else self.agents
+        self.columns: slice | IntArray = slice(None) if everybody else self.agents
         self.agent_names = tuple(f"cav_{slot}" for slot in range(self.n_agents))
         self.obs_dim = len(config.observation)
         self.interval = round(config.episode.control_interval_s / config.simulation.step_s)
@@ -91,7 +91,7 @@ class ArrayEnv:
     @property
     def done(self) -> bool:
         """Whether every replica's episode is over."""
-        return not self.active.any()
+        return not np.count_nonzero(self.active)
 
     def reset(self, rng: np.random.Generator | None = None) -> NDArray[np.float32]:
         """Begin an episode in every replica; returns obs (B, N, O).
@@ -117,7 +117,7 @@ class ArrayEnv:
     def drive(self, controller: Controller) -> Step:
         """One control interval with a classical controller in the agents' place."""
         length = self.config.simulation.step_s
-        return self._run(lambda states: controller.acceleration(states, length)[:, self._columns])
+        return self._run(lambda states: controller.acceleration(states, length)[:, self.columns])
 
     def vehicle_graphs(self) -> list[VehicleGraph]:
         """Who can talk to whom in each replica, in the present states."""
@@ -158,6 +158,7 @@ class ArrayEnv:
         collisions = np.zeros(self.replicas, dtype=np.int64)
         moments: list[VehicleStates] = []
         under_way: list[BoolArray] = []
+        eventful = False  # whether anybody has collided or entered
         for _ in range(min(self.interval, self.config.episode.steps - self.steps)):
             states = self.world.drive(drive(self.world.states))
             for observe in self.observers:
@@ -166,23 +167,30 @@ class ArrayEnv:
             under_way.append(self.active)
             self.steps += 1
             if np.count_nonzero(states.collided) or np.count_nonzero(states.entered):
+                eventful = True
                 collisions += self._new_collisions(states)
                 terminated |= self._handle_collisions(states)
-                if not self.active.any():
+                if self.done:
                     break
         truncated = np.zeros(self.replicas, dtype=bool)
         if self.steps >= self.config.episode.steps:
             truncated, self.active = self.active, np.zeros(self.replicas, dtype=bool)
         # All at once: a term costs as much for one moment as for a few.
         states = moments[0] if len(moments) == 1 else Moments(moments)
-        active = np.stack(under_way)
-        terms = self._rewards(states, active)
+        active = np.array(under_way)
 
-        def count(what: BoolArray) -> IntArray:
-            by_moment = what.reshape(len(moments), *self.world.shape) & active[..., None]
-            return np.asarray(by_moment.sum(axis=0))
+        def meanwhile(what: BoolArray) -> BoolArray:
+            """In each moment, and only while the episode was under way, (T, B, M)."""
+            return what.reshape(len(moments), *self.world.shape) & active[..., None]
 
-        commands = count(states.driven)
+        driven = meanwhile(states.driven)
+        terms = self._rewards(states, driven[..., self.columns], eventful)
+        commands = driven.sum(axis=0)
+        collided = np.zeros(self.world.shape, dtype=bool)
+        entered = np.zeros(self.world.shape, dtype=bool)
+        if eventful:
+            meanwhile(states.collided).any(axis=0, out=collided)
+            meanwhile(states.entered).any(axis=0, out=entered)
         return Step(
             obs=self._observations(),
             reward=_total(terms, list(terms), (self.replicas, self.n_agents)),
@@ -193,28 +201,29 @@ class ArrayEnv:
             terminated=terminated,
             truncated=truncated,
             commands=commands,
-            overridden=count(states.overridden) / np.maximum(commands, 1),
-            collided=count(states.collided) > 0,
+            overridden=meanwhile(states.overridden).sum(axis=0) / np.maximum(commands, 1),
+            collided=collided,
             collisions=collisions,
-            entered=count(states.entered) > 0,
-            sim_steps=np.asarray(active.sum(axis=0)),
+            entered=entered,
+            sim_steps=active.sum(axis=0),
         )
 
-    def _rewards(self, states: VehicleStates, active: BoolArray) -> dict[str, FloatArray]:
-        """Terms (B, N), summed over T moments; ``states`` are theirs, ``active`` (T, B).
+    def _rewards(
+        self, states: VehicleStates, counts: BoolArray, eventful: bool
+    ) -> dict[str, FloatArray]:
+        """Terms (B, N), summed over the T moments of ``states`` as far as they count, (T, B, N).
 
         After a collision that freezes an episode only its own term counts.
         """
-        shape = (*active.shape, self.n_agents)
-        counts = active[..., None] & states.driven[:, self._columns].reshape(shape)
-        freezes = self.config.episode.on_collision == "freeze"
-        absorbed = states.collided.any(axis=1) & freezes
+        all_count = np.count_nonzero(counts) == counts.size
+        freezes = eventful and self.config.episode.on_collision == "freeze"
         terms = {}
         for name, function, weight, parameters in self._terms:
-            value = weight * function(states, **parameters)[:, self._columns]
-            if name != COLLISION and np.count_nonzero(absorbed):
-                value[absorbed] = 0.0
-            terms[name] = np.where(counts, value.reshape(shape), 0.0).sum(axis=0)
+            value = weight * function(states, **parameters)[:, self.columns]
+            if freezes and name != COLLISION:
+                value[states.collided.any(axis=1)] = 0.0
+            value = value.reshape(counts.shape)
+            terms[name] = (value if all_count else np.where(counts, value, 0.0)).sum(axis=0)
         return terms
 
     def _new_collisions(self, states: VehicleStates) -> IntArray:
@@ -238,7 +247,7 @@ class ArrayEnv:
         states = self.world.states
         obs = np.empty((self.replicas, self.n_agents, self.obs_dim), dtype=np.float32)
         for column, (feature, item) in enumerate(self._features):
-            raw = feature(states, **item.parameters)[:, self._columns]
+            raw = feature(states, **item.parameters)[:, self.columns]
             obs[..., column] = item.normalised(raw)
         return obs
 

@@ -11,6 +11,7 @@ import tempfile
 from copy import deepcopy
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,18 @@ class CourseWorld(World):
         self._lanes = np.tile(np.arange(self.n_vehicles) % network.lanes, replicas)
         self._order = fixed_order(self.n_vehicles, self._closed, replicas)
         self._start: FloatArray = np.zeros(self.shape)  # m along the course at insertion
+        undefined = constant(self.shape, np.nan)
+        self._always: dict[str, Any] = {  # in the states, until somebody knows better
+            "acceleration": constant(self.shape, 0.0),
+            "overridden": constant(self.shape, False),
+            "target_speed": undefined,
+            "target_acceleration": undefined,
+            "final_target_speed": undefined,
+            "crossings": self.crossings,
+            "present": constant(self.shape, True),
+            "entered": constant(self.shape, False),
+            "outside_leader_speed": undefined,
+        }
 
     def coordinates(self) -> FloatArray:
         return self._simulation.coordinates().reshape(*self.shape, 2)
@@ -88,44 +101,39 @@ class CourseWorld(World):
         speed, odometer = flat_speed.reshape(shape), flat_distance.reshape(shape)
         position = self._start + odometer
         if self._closed:
-            position = np.mod(position, self._path_length[:, None])
+            position %= self._path_length[:, None]
         if self._course.lanes > 1:
             leader, follower, headway = neighbours_by_lane(*self._simulation.leaders()[:2], shape)
         else:
             leader, follower = self._order
             length = self._path_length if self._closed else None
-            headway = distance_ahead(position, length) - VEHICLE_LENGTH
+            headway = distance_ahead(position, length)
+            headway -= VEHICLE_LENGTH
         collided = too_close(
             headway, self.config.episode.collision_headway_m, in_line=self._course.lanes == 1
         )
         if touched := self._touched(position):
             collided.ravel()[touched] = True
-        undefined = constant(shape, np.nan)
         return VehicleStates(
             time=time,
             position=position,
             distance=odometer - self._driven_before,
             speed=speed,
-            acceleration=constant(shape, 0.0),
             headway=headway,
             leader=leader,
             follower=follower,
             commanded_acceleration=acceleration,
             commanded_speed=command,
-            overridden=constant(shape, False),
             collided=collided,
-            target_speed=undefined,
-            target_acceleration=undefined,
-            final_target_speed=undefined,
             path_length=self._path_length,
-            crossings=self.crossings,
-            present=constant(shape, True),
-            entered=constant(shape, False),
-            outside_leader_speed=undefined,
+            **self._always,
         )
 
     def _touched(self, position: FloatArray) -> list[int]:
         """Vehicles of contacts that count, as places among all replicas' vehicles."""
+        contacts = self._simulation.contacts()
+        if not contacts:
+            return []
         along = position.ravel()
 
         def in_line(one: int, other: int) -> bool:
@@ -136,7 +144,7 @@ class CourseWorld(World):
 
         return [
             index
-            for one, other, inside_junction in self._simulation.contacts()
+            for one, other, inside_junction in contacts
             for index in (one, other)
             if self.crossing_collisions or not inside_junction or in_line(one, other)
         ]

@@ -24,13 +24,13 @@ def distance_ahead(position: FloatArray, path_length: FloatArray | None) -> Floa
 
     Vehicles are in the order of ``fixed_order``; ``path_length`` (B,) closes a loop.
     """
-    ahead = np.empty_like(position)
-    ahead[:, 1:] = position[:, :-1] - position[:, 1:]
-    if path_length is None or position.shape[1] == 1:
+    vehicles = position.shape[1]
+    ahead = position.take(np.arange(-1, vehicles - 1), axis=1) - position
+    if path_length is None or vehicles == 1:
         ahead[:, 0] = np.inf
         return ahead
-    ahead[:, 0] = position[:, -1] - position[:, 0]
-    return np.asarray(np.mod(ahead, path_length[:, None]))
+    ahead %= path_length[:, None]
+    return ahead
 
 
 def too_close(headway: FloatArray, least: float, *, in_line: bool) -> BoolArray:

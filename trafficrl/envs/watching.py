@@ -66,8 +66,10 @@ def note_commands(
     Speeds ``before`` and commanded speeds in m/s, ``asked`` accelerations in m/s2, NaN where
     SUMO decided, all (B, M).
     """
-    acceleration = (after.speed - before) / step
-    overridden = np.abs(after.speed - command) > OVERRIDE_TOLERANCE
+    acceleration = after.speed - before
+    acceleration /= step
+    missed = after.speed - command
+    overridden = np.abs(missed, out=missed) > OVERRIDE_TOLERANCE
     undecided = np.isnan(command)
     # What SUMO decided stands for a command, which there was none of; to who was not there
     # through the whole step nothing was commanded.

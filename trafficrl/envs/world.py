@@ -78,6 +78,7 @@ class World:
         for controller in [*others, *(driver for driver, _ in self._drivers)]:
             self.admit(controller)
         self._frozen: BoolArray = np.zeros(replicas, dtype=bool)
+        self._any_frozen = False
         self._driven_before: FloatArray = np.zeros(self.shape)  # m, in the warm-up
         # Of this episode: vehicles that found no slot, which SUMO drives, and all that have left.
         self.without_slot: IntArray = np.zeros(replicas, dtype=np.int64)
@@ -89,7 +90,7 @@ class World:
         self._simulation.episode(begun=False)
         for _ in range(WARMUP_TRIES):
             self._driven_before = np.zeros(self.shape)
-            self._frozen[:] = False
+            self._frozen[:] = self._any_frozen = False
             self._vehicle_types = [None] * self.n_vehicles
             self.states = self._place(rng)
             if self._warm_up(rng):
@@ -143,6 +144,7 @@ class World:
     def freeze(self, replicas: BoolArray) -> None:
         """Hold the states of these replicas (B,) as they are until the next reset."""
         self._frozen |= replicas
+        self._any_frozen = bool(self._frozen.any())
 
     @property
     def net_file(self) -> Path:
@@ -202,15 +204,16 @@ class World:
 
     def _advance(self, acceleration: FloatArray) -> VehicleStates:
         before = self.states
-        wanted = before.speed + acceleration * self.step_length
-        command = np.minimum(np.maximum(wanted, 0.0), self._speed_limit)
-        if np.count_nonzero(self._frozen):
+        command = before.speed + acceleration * self.step_length
+        np.maximum(command, 0.0, out=command)
+        np.minimum(command, self._speed_limit, out=command)
+        if self._any_frozen:
             command[self._frozen] = 0.0
         self._simulate(command)
         after = self._observe(before.time + self.step_length, command, acceleration)
         note_commands(after, before.speed, command, acceleration, self.step_length)
         self._aim(after)
-        if np.count_nonzero(self._frozen):
+        if self._any_frozen:
             after = after.with_replicas_of(before, self._frozen)
         self.states = after
         return after

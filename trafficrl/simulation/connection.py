@@ -55,7 +55,7 @@ class SumoConnection(SumoVehicles):
         self._connection._recvExact = lambda: traci.storage.Storage(self._answers.next())
         # Not that of traci.exceptions, in whose place libsumo puts its own.
         refused = traci.connection.TraCIException
-        self._api = _Guarded(self._connection, self._answers, refused)
+        self._use(_Guarded(self._connection, self._answers, refused))
         try:
             if order is not None:
                 self._api.setOrder(order)

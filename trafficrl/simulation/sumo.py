@@ -38,6 +38,7 @@ NO_COMMAND = -1.0  # as a speed: SUMO decides
 START_TIMEOUT = 120.0  # s, for loading a large network
 CLOSE_TIMEOUT = 10.0  # s
 START_POLL = 0.02  # s between tries to connect
+STEPPING = translated("a simulation step")
 _labels = itertools.count()
 _in_process: weakref.ReferenceType[SumoSimulation] | None = None
 
@@ -110,7 +111,8 @@ class SumoSimulation(SumoVehicles):
 
     def _forget(self) -> None:
         global _in_process
-        self._api = self._process = None
+        self._use(None)
+        self._process = None
         self._ids = []
         self._released.clear()
         if self._backend == "libsumo":
@@ -125,14 +127,15 @@ class SumoSimulation(SumoVehicles):
                     "(close the other environment first, use another process, "
                     "or set simulation.backend: traci)"
                 )
-            self._api = _import("libsumo")
+            self._use(_import("libsumo"))
             self._api.start(["sumo", *options])
             _in_process = weakref.ref(self)
         else:
             program = "sumo" if self._view is None else "sumo-gui"
             shown = [] if self._view is None else self._view.options()
             command = [str(sumo_program(program)), *options, *shown]
-            self._api, self._process = _start_process(command)
+            connection, self._process = _start_process(command)
+            self._use(connection)
 
     def admit(self, vehicle_type: VehicleType) -> None:
         """Have SUMO know a vType, for ``release``, from the next ``load`` on."""
@@ -306,10 +309,11 @@ class SumoSimulation(SumoVehicles):
                     raise SimulationError(f"{vehicle}: its commanded speed is not a number")
             told = [index for index, speed in enumerate(commands) if not math.isnan(speed)]
             ids, commands = [ids[index] for index in told], [commands[index] for index in told]
-        with translated("a simulation step"):
+        calls = self._calls
+        with STEPPING:
             # Of what calls a function for each of a list the quickest.
-            deque(map(self._direct("setSpeed"), ids, commands), maxlen=0)
-            self._api.simulationStep()
+            deque(map(calls.set_speed, ids, commands), maxlen=0)
+            calls.step()
 
     def _min_gap(self, vehicle: str) -> float:
         """m; SUMO's own models may have another than the scenario."""

@@ -24,18 +24,48 @@ class Leaders(NamedTuple):
     outside_speed: FloatArray  # m/s of a leader that is none of them, NaN without such a one
 
 
+class Calls(NamedTuple):
+    """What every step calls, without the wrappers in Python that take libsumo half its time."""
+
+    get_speed: Callable[[str], float]
+    get_distance: Callable[[str], float]
+    set_speed: Callable[[str, float], None]
+    step: Callable[[], None]
+    count_colliding: Callable[[], int]
+
+    @classmethod
+    def of(cls, api: Any) -> Calls:
+        """Of module libsumo, or of a traci connection, which has no such wrappers."""
+        vehicle, simulation = api.vehicle, api.simulation
+        native = getattr(vehicle.getSpeed, "__globals__", {}).get("_libsumo")
+        if native is None:
+            return cls(
+                vehicle.getSpeed,
+                vehicle.getDistance,
+                vehicle.setSpeed,
+                api.simulationStep,
+                simulation.getCollidingVehiclesNumber,
+            )
+        return cls(
+            native.vehicle_getSpeed,
+            native.vehicle_getDistance,
+            native.vehicle_setSpeed,
+            native.simulation_step,
+            native.simulation_getCollidingVehiclesNumber,
+        )
+
+
 class SumoVehicles:
     """The vehicles of a running SUMO; those that are watched are read, in the order of ``_ids``."""
 
     def __init__(self) -> None:
         self._api: Any = None  # module libsumo, or a traci connection
+        self._calls: Any = None  # its ``Calls``
         self._ids: list[str] = []
 
-    def _direct(self, name: str) -> Callable[..., Any]:
-        """A method for vehicles, without the wrapper in Python that takes libsumo half its time."""
-        method: Callable[..., Any] = getattr(self._api.vehicle, name)
-        native = getattr(method, "__globals__", {}).get("_libsumo")
-        return getattr(native, f"vehicle_{name}", method)
+    def _use(self, api: Any) -> None:
+        """From now on SUMO is this; None: it has ended."""
+        self._api, self._calls = api, None if api is None else Calls.of(api)
 
     def _min_gap(self, vehicle: str) -> float:
         """m, its standstill gap, which SUMO leaves out of gaps."""
@@ -72,11 +102,10 @@ class SumoVehicles:
 
     def read(self) -> tuple[FloatArray, FloatArray]:
         """Speeds in m/s and odometers in m since insertion, each (V,)."""
-        ids, count = self._ids, len(self._ids)
-        get_speed, get_distance = self._direct("getSpeed"), self._direct("getDistance")
-        with translated("reading the vehicles"):
-            speeds = np.fromiter(map(get_speed, ids), np.float64, count)
-            distances = np.fromiter(map(get_distance, ids), np.float64, count)
+        calls, ids, count = self._calls, self._ids, len(self._ids)
+        with READING:
+            speeds = np.fromiter(map(calls.get_speed, ids), np.float64, count)
+            distances = np.fromiter(map(calls.get_distance, ids), np.float64, count)
         return speeds, distances
 
     def leaders(self) -> Leaders:
@@ -104,7 +133,7 @@ class SumoVehicles:
         -1 stands for one that is not watched. SUMO tells of a contact in the step in
         which it begins.
         """
-        if self._api.simulation.getCollidingVehiclesNumber() == 0:
+        if self._calls.count_colliding() == 0:
             return []
         slot = {vehicle: index for index, vehicle in enumerate(self._ids)}
         return [
@@ -165,3 +194,6 @@ class translated:
         gone = isinstance(error, OSError) or type(error).__name__ == "FatalTraCIError"
         ours = ConnectionLost if gone else SimulationError
         raise ours(f"SUMO failed while {self._doing}: {reason}") from None
+
+
+READING = translated("reading the vehicles")

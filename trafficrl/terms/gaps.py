@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from trafficrl.types import FloatArray
 
 
@@ -14,5 +12,5 @@ def allowed_speed(
 
     In steady flow every vehicle drives at it, whatever the density.
     """
-    allowed: FloatArray = np.clip((gap - min_gap) / time_gap, 0.0, highest)
-    return allowed
+    allowed: FloatArray = (gap - min_gap) / time_gap
+    return allowed.clip(0.0, highest)

@@ -97,7 +97,9 @@ def squared_gap_speed_error(
 
     That to the leader, or to who arrives at the crossing before, whichever is smaller.
     """
-    gap = np.minimum(states.headway, conflict_neighbours(states).leader_gap - VEHICLE_LENGTH)
+    gap = states.headway
+    if states.crossings:
+        gap = np.minimum(gap, conflict_neighbours(states).leader_gap - VEHICLE_LENGTH)
     allowed = allowed_speed(gap, min_gap=min_gap_m, time_gap=time_gap_s, highest=max_mps)
     return np.square(states.speed - allowed)
 

@@ -49,6 +49,10 @@ class Collected:
         )
 
 
+# Of each step: what else it says is not learned from, and would only take memory.
+KEPT = ("reward", "obs", "terminated", "truncated", "active", "absorbed")
+
+
 class Collector:
     """Continues episodes from one call to the next."""
 
@@ -79,7 +83,8 @@ class Collector:
         Raises ``NumericalError`` with the agent and the step, counted from
         ``since`` on, where an observation, an action or a reward is not finite.
         """
-        obs, steps, links, next_links = [], [], [], []
+        obs, links, next_links = [], [], []
+        kept: dict[str, list[Any]] = {name: [] for name in KEPT}
         decisions: list[Decision] = []
         memory, held = [], []
         episodes: list[EpisodeSummary] = []
@@ -91,13 +96,15 @@ class Collector:
             links.append(self.links.now())
             memory.append(self._memory)
             held.append(self._held)
-            decision = self.actor.act(self._obs, links[-1], self._memory, self.generator)
+            with torch.inference_mode():
+                decision = self.actor.act(self._obs, links[-1], self._memory, self.generator)
             decisions.append(decision)
             self._memory = decision.memory
             action = decision.action.numpy()
             require_finite("action", action, since + counted)
             step = self.env.step(action)
-            steps.append(step)
+            for name, column in kept.items():
+                column.append(getattr(step, name))
             self._actions.append(decision.action)
             self._held = step.absorbed
             episodes += self._recorder.add(step)
@@ -112,23 +119,23 @@ class Collector:
             obs=torch.stack(obs, dim=1),
             action=torch.stack([decision.action for decision in decisions], dim=1),
             log_prob=torch.stack([decision.log_prob for decision in decisions], dim=1),
-            reward=_over_time([step.reward for step in steps]).float(),
-            next_obs=_over_time([step.obs for step in steps]),
-            terminated=_over_time([step.terminated for step in steps]),
-            truncated=_over_time([step.truncated for step in steps]),
-            active=_over_time([step.active for step in steps]),
+            reward=_over_time(kept["reward"]).float(),
+            next_obs=_over_time(kept["obs"]),
+            terminated=_over_time(kept["terminated"]),
+            truncated=_over_time(kept["truncated"]),
+            active=_over_time(kept["active"]),
             memory=torch.stack(memory, dim=1),
             next_memory=torch.stack([decision.memory for decision in decisions], dim=1),
             links=Links.stack(links),
             next_links=Links.stack(next_links),
         )
-        absorbed = _over_time([step.absorbed for step in steps])
+        absorbed = _over_time(kept["absorbed"])
         fold_absorbed(rollout, _over_time(held), absorbed, self.gamma)
         return Collected(
             rollout=rollout,
             episodes=episodes,
             sim_steps=counted,
-            mean_speed=speed / len(steps),
+            mean_speed=speed / len(obs),
             mean_reward=float(reward) / max(1, counted),
         )
 
@@ -207,7 +214,8 @@ def fresh_memory(actor: Actor, obs: torch.Tensor) -> torch.Tensor:
 
 def _mean_speed(env: ArrayEnv) -> float:
     """m/s, over the agents of all replicas that are there; 0 without one."""
-    speeds = env.states.speed[:, env.agents][env.states.present[:, env.agents]]
+    states, agents = env.states, env.columns
+    speeds = states.speed[:, agents][states.present[:, agents]]
     return float(speeds.mean()) if speeds.size else 0.0
 
 

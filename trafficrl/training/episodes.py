@@ -64,8 +64,8 @@ class EpisodeRecorder:
         self._steps += step.sim_steps
         self._intervals += step.active
         self._collisions += step.collisions
-        ended = np.flatnonzero(step.terminated | step.truncated)
-        return [self._summary(int(replica)) for replica in ended]
+        (ended,) = (step.terminated | step.truncated).nonzero()
+        return [self._summary(replica) for replica in ended.tolist()]
 
     def _summary(self, replica: int) -> EpisodeSummary:
         intervals = int(self._intervals[replica])
