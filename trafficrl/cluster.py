@@ -50,9 +50,13 @@ def connect(address: str) -> Iterator[None]:
     # Prints the cluster's troubles to stdout, whatever log_to_driver says.
     worker.print_to_stdstream = lambda *data, **options: None
     handler = signal.getsignal(signal.SIGTERM)
+    shown, found = address, where
     try:
+        if where == "auto":
+            found = get_ray_address_from_environment("auto", None)
+            chosen = "RAY_ADDRESS=" if os.environ.get("RAY_ADDRESS") else ""
+            shown = f"{address} ({chosen}{found})"
         # Ray itself waits for minutes for a cluster of which only the address is left.
-        found = get_ray_address_from_environment("auto", None) if where == "auto" else where
         with socket.create_connection(_host_and_port(found), REACHABLE_WITHIN):
             pass
         with warnings.catch_warnings():
@@ -64,7 +68,7 @@ def connect(address: str) -> Iterator[None]:
             )
     except Exception as error:
         ray.shutdown()  # of what has begun: the next attempt would fail by it
-        raise TrafficRLError(f"{address}: {_reason(error)}") from None
+        raise TrafficRLError(f"{shown}: {_reason(error)}") from None
     finally:
         if signal.getsignal(signal.SIGTERM) is not handler:  # Ray has one of its own
             signal.signal(signal.SIGTERM, handler)
@@ -89,7 +93,10 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 def _reason(error: Exception) -> str:
     """Why there is no connection, on one line."""
-    said = " ".join(str(error).split())
+    lines = str(error).splitlines()
+    if any("Traceback" in line for line in lines):  # of the cluster's; the error ends it
+        lines = [line for line in lines if line.strip()][-1:]
+    said = " ".join(" ".join(lines).split())
     if "mismatch" in said:
         return f"has other versions than this machine ({said})"
     if isinstance(error, OSError) and error.errno is not None:

@@ -243,6 +243,10 @@ def test_another_ray_without_the_names_that_are_used_is_one_line(
     [
         ("Version mismatch: Ray 2.0", "has other versions than this machine"),
         ("paths differ", "gives no connection (paths differ)"),
+        (
+            "It failed: Traceback (most recent call last):\n  File x\nRuntimeError: no port\n",
+            "gives no connection (RuntimeError: no port)",
+        ),
         ("incompatible with TLS", "gives no connection (incompatible with TLS)"),
     ],
 )
