@@ -17,6 +17,7 @@ from trafficrl.errors import TrafficRLError
 PREFIX = "ray://"
 REACHABLE_WITHIN = 10.0  # s for a host to take a connection
 ADDRESS = re.compile(r"(?:\[([^\]\s]+)\]|([^:/\s]+)):(\d{1,5})")  # [..] for version 6 of IP
+CHOOSE = "choose one by RAY_ADDRESS=HOST:PORT in the environment"
 HOW = "ray://auto on a machine of the cluster, ray://HOST:10001 elsewhere"
 
 
@@ -35,11 +36,10 @@ def connect(address: str) -> Iterator[None]:
         raise TrafficRLError(f"{address}: Ray is not installed (pip install 'trafficrl[ray]')")
     # Before Ray's libraries load: one thinks aloud on stderr otherwise.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         import ray
         import ray._private.worker as worker
-        from ray._private.services import get_ray_address_from_environment
+        from ray._private.services import find_gcs_addresses, get_ray_address_from_environment
     except ImportError as error:
         raise TrafficRLError(
             f"{address}: this Ray does not fit ({error}; pip install 'trafficrl[ray]')"
@@ -47,15 +47,19 @@ def connect(address: str) -> Iterator[None]:
     if ray.is_initialized():
         raise TrafficRLError(f"{address}: this process is in a cluster already (leave it first)")
 
+    logging.getLogger("ray").setLevel(logging.ERROR)
     # Prints the cluster's troubles to stdout, whatever log_to_driver says.
     worker.print_to_stdstream = lambda *data, **options: None
     handler = signal.getsignal(signal.SIGTERM)
     shown, found = address, where
     try:
         if where == "auto":
+            chosen = os.environ.get("RAY_ADDRESS", "")
+            several = sorted(find_gcs_addresses())  # type: ignore[no-untyped-call]
+            if not chosen and len(several) > 1:
+                raise TrafficRLError(f"this machine is in several ({', '.join(several)}; {CHOOSE})")
             found = get_ray_address_from_environment("auto", None)
-            chosen = "RAY_ADDRESS=" if os.environ.get("RAY_ADDRESS") else ""
-            shown = f"{address} ({chosen}{found})"
+            shown = f"{address} ({'RAY_ADDRESS=' if chosen else ''}{found})"
         # Ray itself waits for minutes for a cluster of which only the address is left.
         with socket.create_connection(_host_and_port(found), REACHABLE_WITHIN):
             pass
@@ -93,6 +97,8 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 def _reason(error: Exception) -> str:
     """Why there is no connection, on one line."""
+    if isinstance(error, TrafficRLError):
+        return str(error)
     lines = str(error).splitlines()
     if any("Traceback" in line for line in lines):  # of the cluster's; the error ends it
         lines = [line for line in lines if line.strip()][-1:]

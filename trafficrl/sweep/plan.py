@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -57,7 +58,12 @@ class Plan:
 
 def show_point(point: Point) -> list[str]:
     """``key=value`` for each key."""
-    return [f"{key}={show_value(value)}" for key, value in point.items()]
+    return [f"{key}={show_setting(value)}" for key, value in point.items()]
+
+
+def show_setting(value: Any) -> str:
+    """A value of a point; lists and mappings whole, which tells one from another."""
+    return json.dumps(value) if isinstance(value, list | dict) else show_value(value)
 
 
 def grid_points(values: Mapping[Key, Iterable[T]]) -> Iterator[dict[Key, T]]:
