@@ -2,9 +2,11 @@
 
     python benchmarks/ray_cluster.py benchmarks/results/ray.json
 
-The cluster is one of two nodes on this machine (2 logical CPUs each). Bytes are those of
-messages, as they are sent. Seconds are medians of rollouts that the fleets make in turn; CPU
-seconds are of the learner's process with all its threads.
+The cluster is one of two nodes on this machine (4 logical CPUs each, whatever there is). Bytes
+are those of messages, as they are sent. Seconds are medians of rollouts that the fleets make in
+turn; CPU seconds are of the learner's process with all its threads. Beside rollouts there are
+what one simulation does alone while the others wait, which is to validate, and what the loss of
+all actors costs.
 """
 
 from __future__ import annotations
@@ -27,14 +29,18 @@ from trafficrl.training.channel import pack, unpack
 from trafficrl.training.collector import Collected
 from trafficrl.training.fleet import Fleet
 from trafficrl.training.provenance import provenance
-from trafficrl.training.ray_actors import Actors
+from trafficrl.training.ray_actors import Actor, Actors
 from trafficrl.training.seeding import update_streams
 from trafficrl.training.setup import make_algorithm
-from trafficrl.training.shard import acting_weights
+from trafficrl.training.shard import Weights, acting_weights
 from trafficrl.training.workers import Call, Pool, RemoteShard
+
+Figures = dict[str, Any]
 
 CASES = {"ring, dppo": "ring", "ring, dmpo": "ring", "catchup, dmpo": "catchup"}
 SIMULATIONS = (1, 2)
+LOST = 6  # actors at once
+MACHINES = (1, 10, 100)  # of which is said how often they validate
 
 
 def configuration(case: str, simulations: int) -> ScenarioConfig:
@@ -86,7 +92,59 @@ def fleets(stack: ExitStack, case: str) -> dict[str, Rollouts]:
     return made
 
 
-def sizes(fleet: Fleet, arguments: dict[str, Any]) -> dict[str, float]:
+def validation(fleet: Fleet, config: ScenarioConfig, weights: Weights, repeats: int) -> Figures:
+    """What the first simulation does alone, and what is sent to its machine for it."""
+    call = Call("validate", {"weights": weights, "iteration": 1})
+    seconds = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        fleet.validate(weights, iteration=1)
+        seconds.append(time.perf_counter() - begun)
+    settings = config.training
+    steps = getattr(config.algorithms, settings.algorithm).rollout_steps * settings.replicas
+    every = settings.validate_every_steps
+    return {
+        "seconds": statistics.median(seconds),
+        "episodes": settings.validate_episodes,
+        "episode_sim_steps": config.episode.steps,
+        "request": len(call.request),
+        "per_update": {str(count): min(1.0, steps * count / every) for count in MACHINES},
+    }
+
+
+def losses() -> Figures:
+    """Seconds of a fleet of actors to start, to be restored, and to be lost amid a rollout."""
+    import ray
+
+    config = configuration("ring, dppo", LOST)
+    seconds = {}
+
+    def timed(what: str, act: Callable[[], Any]) -> Any:
+        begun = time.perf_counter()
+        result = act()
+        seconds[what] = time.perf_counter() - begun
+        return result
+
+    fleet: Fleet = timed("start_s", lambda: Fleet(config, Actors()))
+    try:
+        algorithm = make_algorithm("dppo", config, fleet.widths, seed=config.training.seed)
+        weights = acting_weights(algorithm, config.n_agents)
+        # Half an episode, so that there is one to be driven again.
+        arguments = {"sim_steps": 1500, "since": 0, "iteration": 1}
+        timed("collect_s", lambda: fleet.collect(weights, **arguments))
+        timed("restore_s", lambda: fleet.load_state_dict(fleet.state_dict()))
+        for name, lost in (("one_lost", fleet.members[:1]), ("all_lost", fleet.members)):
+            for member in lost:
+                assert isinstance(member, RemoteShard) and isinstance(member.worker, Actor)
+                ray.kill(member.worker.handle)
+            timed(f"collect_{name}_s", lambda: fleet.collect(weights, **arguments))
+            fleet.load_state_dict(fleet.state_dict())
+    finally:
+        timed("close_s", fleet.close)
+    return {"actors": LOST, "workers_lost": fleet.lost, **seconds}
+
+
+def sizes(fleet: Fleet, arguments: dict[str, Any]) -> Figures:
     """Of the messages of one rollout of one simulation, in bytes."""
     [member] = fleet.members
     assert isinstance(member, RemoteShard)
@@ -116,7 +174,7 @@ def update_s(config: ScenarioConfig, widths: tuple[int, int], collected: Collect
     return time.process_time() - begun
 
 
-def measured(case: str, repeats: int) -> dict[str, Any]:
+def measured(case: str, repeats: int) -> Figures:
     """All figures of a case."""
     config = configuration(case, 1)
     with ExitStack() as stack:
@@ -144,6 +202,7 @@ def measured(case: str, repeats: int) -> dict[str, Any]:
             "replicas": config.training.replicas,
             "bytes": sizes(first, arguments),
             "fleets": {name: one.figures() for name, one in all_of.items()},
+            "validation": validation(all_of["ray, 1"].fleet, config, arguments["weights"], repeats),
             "first_update_cpu_s": {
                 str(simulations): update_s(
                     configuration(case, simulations),
@@ -161,7 +220,7 @@ def two_nodes() -> Iterator[None]:
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # as processes have it
-    node: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 200_000_000}
+    node: dict[str, Any] = {"num_cpus": 4, "object_store_memory": 200_000_000}
     made: Any = Cluster()
     made.add_node(**node, include_dashboard=False)
     made.add_node(**node)
@@ -186,6 +245,8 @@ def main(output: Path, repeats: int, cases: tuple[str, ...]) -> None:
         for case in cases or CASES:
             figures["cases"][case] = measured(case, repeats)
             click.echo(f"{case}: {json.dumps(figures['cases'][case], indent=1)}")
+        figures["losses"] = losses()
+        click.echo(f"losses: {json.dumps(figures['losses'], indent=1)}")
     output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 

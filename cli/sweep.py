@@ -74,7 +74,7 @@ def sweep(
     if dry_run and not isinstance(display, Lines):
         raise click.UsageError("--dry-run prints a list (leave out --quiet and --log-json)")
     from trafficrl.sweep.directory import SweepDirectory
-    from trafficrl.sweep.plan import load_sweep
+    from trafficrl.sweep.loading import load_sweep
     from trafficrl.sweep.runner import Runner
     from trafficrl.sweep.search import make_search
     from trafficrl.sweep.try_out import try_out

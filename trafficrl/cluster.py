@@ -17,6 +17,7 @@ from trafficrl.errors import TrafficRLError
 PREFIX = "ray://"
 REACHABLE_WITHIN = 10.0  # s for a host to take a connection
 ADDRESS = re.compile(r"(?:\[([^\]\s]+)\]|([^:/\s]+)):(\d{1,5})")  # [..] for version 6 of IP
+CHOOSE = "choose one by RAY_ADDRESS=HOST:PORT in the environment"
 HOW = "ray://auto on a machine of the cluster, ray://HOST:10001 elsewhere"
 
 
@@ -35,11 +36,10 @@ def connect(address: str) -> Iterator[None]:
         raise TrafficRLError(f"{address}: Ray is not installed (pip install 'trafficrl[ray]')")
     # Before Ray's libraries load: one thinks aloud on stderr otherwise.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         import ray
         import ray._private.worker as worker
-        from ray._private.services import get_ray_address_from_environment
+        from ray._private.services import find_gcs_addresses, get_ray_address_from_environment
     except ImportError as error:
         raise TrafficRLError(
             f"{address}: this Ray does not fit ({error}; pip install 'trafficrl[ray]')"
@@ -47,12 +47,20 @@ def connect(address: str) -> Iterator[None]:
     if ray.is_initialized():
         raise TrafficRLError(f"{address}: this process is in a cluster already (leave it first)")
 
+    logging.getLogger("ray").setLevel(logging.ERROR)
     # Prints the cluster's troubles to stdout, whatever log_to_driver says.
     worker.print_to_stdstream = lambda *data, **options: None
     handler = signal.getsignal(signal.SIGTERM)
+    shown, found = address, where
     try:
+        if where == "auto":
+            chosen = os.environ.get("RAY_ADDRESS", "")
+            several = sorted(find_gcs_addresses())  # type: ignore[no-untyped-call]
+            if not chosen and len(several) > 1:
+                raise TrafficRLError(f"this machine is in several ({', '.join(several)}; {CHOOSE})")
+            found = get_ray_address_from_environment("auto", None)
+            shown = f"{address} ({'RAY_ADDRESS=' if chosen else ''}{found})"
         # Ray itself waits for minutes for a cluster of which only the address is left.
-        found = get_ray_address_from_environment("auto", None) if where == "auto" else where
         with socket.create_connection(_host_and_port(found), REACHABLE_WITHIN):
             pass
         with warnings.catch_warnings():
@@ -64,7 +72,7 @@ def connect(address: str) -> Iterator[None]:
             )
     except Exception as error:
         ray.shutdown()  # of what has begun: the next attempt would fail by it
-        raise TrafficRLError(f"{address}: {_reason(error)}") from None
+        raise TrafficRLError(f"{shown}: {_reason(error)}") from None
     finally:
         if signal.getsignal(signal.SIGTERM) is not handler:  # Ray has one of its own
             signal.signal(signal.SIGTERM, handler)
@@ -89,7 +97,12 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 def _reason(error: Exception) -> str:
     """Why there is no connection, on one line."""
-    said = " ".join(str(error).split())
+    if isinstance(error, TrafficRLError):
+        return str(error)
+    lines = str(error).splitlines()
+    if any("Traceback" in line for line in lines):  # of the cluster's; the error ends it
+        lines = [line for line in lines if line.strip()][-1:]
+    said = " ".join(" ".join(lines).split())
     if "mismatch" in said:
         return f"has other versions than this machine ({said})"
     if isinstance(error, OSError) and error.errno is not None:

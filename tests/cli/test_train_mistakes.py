@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import socket
 import sys
@@ -180,10 +181,18 @@ def test_a_cluster_that_is_not_there_is_one_line(
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
-        for address in (f"ray://127.0.0.1:{port}", "ray://auto"):
+        here, auto = f"ray://127.0.0.1:{port}", f"ray://auto (RAY_ADDRESS=127.0.0.1:{port})"
+        for address, shown in ((here, here), ("ray://auto", auto)):
             error = refused(*begin, address)
-            assert error.startswith(f"{address}: cannot be reached (Connection refused)")
+            assert error.startswith(f"{shown}: cannot be reached (Connection refused)")
             assert "ray://auto on a machine of the cluster" in error
+    monkeypatch.delenv("RAY_ADDRESS")
+    several = functools.cache(lambda: {"10.0.0.2:6379", "10.0.0.1:6379"})  # as Ray's has one
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", several)
+    assert refused(*begin, "ray://auto") == (
+        "ray://auto: this machine is in several (10.0.0.1:6379, 10.0.0.2:6379; "
+        "choose one by RAY_ADDRESS=HOST:PORT in the environment)\n"
+    )
     monkeypatch.setitem(sys.modules, "ray", None)
     assert "pip install 'trafficrl[ray]'" in refused(*begin, "ray://auto")
     assert not run.exists()

@@ -12,7 +12,8 @@ from trafficrl.config import dump_scenario, load_scenario
 from trafficrl.config.yaml_source import parse_yaml, to_yaml
 from trafficrl.sweep.directory import SweepDirectory
 from trafficrl.sweep.executor import End, Job
-from trafficrl.sweep.plan import Plan, load_sweep
+from trafficrl.sweep.loading import load_sweep
+from trafficrl.sweep.plan import Plan
 from trafficrl.sweep.runner import Runner
 from trafficrl.sweep.search import make_search
 

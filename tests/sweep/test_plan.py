@@ -11,7 +11,8 @@ from trafficrl.config import load_scenario
 from trafficrl.errors import ScenarioError
 from trafficrl.sweep.config import Objective
 from trafficrl.sweep.directory import SweepDirectory
-from trafficrl.sweep.plan import grid_points, load_sweep
+from trafficrl.sweep.loading import load_sweep
+from trafficrl.sweep.plan import grid_points
 from trafficrl.training.validation import VALIDATED
 
 from .sweeps import GRID, KINDS, LAMBDA, LR, ROLLOUT, SMALL, plan_of, write_sweep

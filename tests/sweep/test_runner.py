@@ -18,7 +18,8 @@ from trafficrl.evaluation.statistics import Estimate, estimate
 from trafficrl.sweep import table
 from trafficrl.sweep.directory import SweepDirectory
 from trafficrl.sweep.executor import End, wait_until_free
-from trafficrl.sweep.plan import Plan, load_sweep
+from trafficrl.sweep.loading import load_sweep
+from trafficrl.sweep.plan import Plan
 from trafficrl.sweep.runner import LOSSES, Runner
 from trafficrl.sweep.scores import score
 from trafficrl.sweep.search import make_search

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from trafficrl.errors import TrafficRLError
-from trafficrl.sweep.plan import Plan, Point
+from trafficrl.sweep.plan import Plan, Point, show_point
 from trafficrl.sweep.search import Search, make_search
 
 from .sweeps import KINDS, LAMBDA, LR, ROLLOUT, Scripted, plan_of, session
@@ -113,6 +113,9 @@ def test_choices_may_be_lists_and_mappings(tmp_path: Path) -> None:
     )
     found = [search.ask(number)["algorithms.dppo.policy_hidden"] for number in range(9)]
     assert all(one in choices for one in found) and [8] in found and [16, 16] in found
+    assert show_point({"policy_hidden": [16, 16], LR: 0.1, KINDS: "dppo"}) == [
+        *("policy_hidden=[16, 16]", f"{LR}=0.1", f"{KINDS}='dppo'")
+    ]
 
 
 def test_without_optuna_it_is_one_line(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

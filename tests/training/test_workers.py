@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from trafficrl.training.run_directory import RunDirectory
 from trafficrl.training.setup import make_algorithm
 from trafficrl.training.shard import Shard, State, Weights, acting_weights
 from trafficrl.training.trainer import Trainer
-from trafficrl.training.workers import Call, RemoteShard
+from trafficrl.training.workers import Call, RemoteShard, WorkerLost
 
 from .runs import (
     TASKS,
@@ -275,11 +276,8 @@ def test_a_state_that_takes_workers_down_is_given_up(monkeypatch: pytest.MonkeyP
 
     def ask_and_kill(worker: Process, request: bytes) -> None:
         ask(worker, request)
-        call = unpack(request)
-        if (
-            call["method"] == "load_state_dict"
-            and call["arguments"]["state"]["actions"] is not None
-        ):
+        state = unpack(request)["state"]
+        if state is not None and state["actions"] is not None:
             os.kill(worker.process.pid or 0, signal.SIGKILL)
             worker.process.join()
 
@@ -291,6 +289,120 @@ def test_a_state_that_takes_workers_down_is_given_up(monkeypatch: pytest.MonkeyP
         assert fleet.state_dict()[0]["actions"] is None
     finally:
         fleet.close()
+
+
+Event = tuple[str, int]  # what happened to the worker of which simulation
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[Event]:
+    """What is done with workers from now on: asked for something, answered, ended."""
+    seen: list[Event] = []
+
+    def watch(name: str, told: Callable[..., str]) -> None:
+        original = getattr(Process, name)
+
+        def method(worker: Process, *arguments: Any) -> Any:
+            seen.append((told(*arguments), int(worker.process.name.partition("-")[2])))
+            return original(worker, *arguments)
+
+        monkeypatch.setattr(Process, name, method)
+
+    def asked(request: bytes) -> str:
+        call = unpack(request)
+        return call["method"] if call["state"] is None else f"{call['method']} from a state"
+
+    watch("ask", asked)
+    watch("answer", lambda timeout: "answer")
+    watch("end", lambda: "end")
+    return seen
+
+
+def three_simulations() -> ScenarioConfig:
+    scenario, small = TASKS["ring"]
+    return load_scenario(scenario, [*small, "training.simulations=3"])
+
+
+def test_lost_workers_are_replaced_beside_each_other(events: list[Event]) -> None:
+    """Nothing waits for the first replacement before the second makes the call."""
+    config = three_simulations()
+    weights = fresh_weights(config)
+    rollouts = []
+    for lost in ([], [0, 2]):
+        fleet = Fleet(config, workers=3)
+        try:
+            fleet.collect(weights, sim_steps=40, since=0, iteration=1)
+            for index in lost:
+                member = fleet.members[index]
+                assert isinstance(member, RemoteShard)
+                kill_worker(member)
+            events.clear()
+            rollouts.append(fleet.collect(weights, sim_steps=40, since=120, iteration=2).rollout)
+            seen = list(events)
+            assert (fleet.lost, fleet.given_up) == (len(lost), 0)
+        finally:
+            fleet.close()
+    assert torch.equal(rollouts[0].obs, rollouts[1].obs)
+    assert seen == [
+        *(("collect", index) for index in range(3)),
+        *(("answer", 0), ("end", 0), ("collect from a state", 0), ("answer", 1)),
+        *(("answer", 2), ("end", 2), ("collect from a state", 2)),
+        *(("answer", 0), ("answer", 2)),
+    ]
+
+
+def test_all_are_restored_at_once_though_one_is_lost_meanwhile(
+    events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = three_simulations()
+    weights = fresh_weights(config)
+    fleet = Fleet(config, workers=3)
+    try:
+        fleet.collect(weights, sim_steps=40, since=0, iteration=1)
+        states = fleet.state_dict()
+        whole = fleet.collect(weights, sim_steps=40, since=120, iteration=2)
+        ask, last = Process.ask, fleet.members[1]
+        assert isinstance(last, RemoteShard)
+        first = last.worker
+
+        def ask_and_kill(worker: Process, request: bytes) -> None:
+            ask(worker, request)
+            if worker is first:
+                kill_worker(last)
+
+        monkeypatch.setattr(Process, "ask", ask_and_kill)
+        events.clear()
+        fleet.load_state_dict(states)
+        restored = [("open from a state", index) for index in range(3)]
+        assert events[:3] == restored and events.count(restored[1]) == 2
+        assert (fleet.lost, fleet.given_up) == (1, 0)
+        assert_same(fleet.state_dict(), states)
+        again = fleet.collect(weights, sim_steps=40, since=120, iteration=2)
+        assert torch.equal(again.rollout.obs, whole.rollout.obs)
+        events.clear()
+    finally:
+        fleet.close()
+    assert events[:3] == [("close", index) for index in range(3)]
+
+
+def test_the_time_of_a_worker_begins_when_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late it is looked at: an answer that is there counts, and none is not waited for."""
+    config, _ = state_within_an_episode()
+    worker = Process(config.model_dump_json(), 0)
+    try:
+        worker.ask(Call("open").request)
+        assert worker._connection.poll(100.0)
+        now = time.monotonic
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda: now() + 1e6)
+            assert unpack(worker.answer(1000.0))["value"].widths
+        os.kill(worker.process.pid or 0, signal.SIGSTOP)
+        worker.ask(Call("open").request)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 1e6)
+        with pytest.raises(WorkerLost, match="did not answer within 1000 s"):
+            worker.answer(1000.0)
+    finally:
+        worker.end()
 
 
 def test_a_sumo_of_its_own_that_ends_is_a_lost_worker(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from trafficrl.config import dump_scenario
 from trafficrl.config.yaml_source import to_yaml
 from trafficrl.errors import TrafficRLError, printable
 from trafficrl.sweep.executor import Job, wait_until_free
-from trafficrl.sweep.plan import SEED, Plan, load_sweep
+from trafficrl.sweep.loading import load_sweep
+from trafficrl.sweep.plan import SEED, Plan
 from trafficrl.sweep.trial import Event, Trial
 from trafficrl.training.files import (
     append,

@@ -8,14 +8,13 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 
-from trafficrl.config.messages import show_value
 from trafficrl.evaluation.evaluate import known
 from trafficrl.evaluation.sections import Section
 from trafficrl.evaluation.statistics import Estimate, estimate
 from trafficrl.evaluation.tables import UNDEFINED, show
 from trafficrl.sweep.config import MAX_POINTS
 from trafficrl.sweep.directory import SweepDirectory
-from trafficrl.sweep.plan import Plan
+from trafficrl.sweep.plan import Plan, show_setting
 from trafficrl.sweep.trial import Trial
 from trafficrl.training.files import replace_text
 
@@ -52,7 +51,7 @@ def section(plan: Plan, trials: Sequence[Trial]) -> Section:
     rows = [
         [
             trial.name,
-            *(show_value(trial.point[key]) for key in keys),
+            *(show_setting(trial.point[key]) for key in keys),
             _shown(trial),
             f"{len(trial.scores)} of {len(seeds)}",
         ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from trafficrl.config import ScenarioConfig
@@ -12,17 +13,17 @@ from trafficrl.training.collector import Collected
 from trafficrl.training.episodes import EpisodeSummary
 from trafficrl.training.processes import Processes
 from trafficrl.training.shard import Opening, Shard, State, Weights
-from trafficrl.training.workers import Call, Pool, RemoteShard
+from trafficrl.training.workers import Call, Pool, RemoteShard, WorkerLost
 
 
 class Member(Protocol):
     """A shard, wherever it is; a call begins with ``start`` and ends with ``result``."""
 
-    def start(self, call: Call) -> None: ...
+    def start(self, call: Call, state: State | None = None) -> None: ...
     def result(self) -> Any: ...
     @property
     def state(self) -> State | None: ...
-    def load_state_dict(self, state: State) -> None: ...
+    def leave(self) -> None: ...
     def close(self) -> Tally: ...
 
 
@@ -31,7 +32,6 @@ class LocalShard:
 
     def __init__(self, config: ScenarioConfig) -> None:
         self.shard = Shard(config)
-        self.load_state_dict = self.shard.load_state_dict
         self.close = self.shard.close
         self._result: Any = None
 
@@ -40,13 +40,18 @@ class LocalShard:
         """How to go on after the last call."""
         return self.shard.collector.state_dict()
 
-    def start(self, call: Call) -> None:
-        """Call it."""
+    def start(self, call: Call, state: State | None = None) -> None:
+        """Call it, from a saved state if there is one."""
+        if state is not None:
+            self.shard.load_state_dict(state)
         self._result = getattr(self.shard, call.method)(**call.arguments)
 
     def result(self) -> Any:
         """What that came to."""
         return self._result
+
+    def leave(self) -> None:
+        """It ends with ``close``."""
 
 
 class Fleet:
@@ -75,7 +80,7 @@ class Fleet:
             else [LocalShard(config)]
         )
         try:
-            openings: list[Opening] = list(self._all("open"))
+            openings: list[Opening] = self._all(Call("open"))
         except BaseException:
             self.close()
             raise
@@ -83,11 +88,8 @@ class Fleet:
 
     def collect(self, weights: Weights, *, sim_steps: int, since: int, iteration: int) -> Collected:
         """About ``sim_steps`` of every replica of every simulation, as ``Shard.collect``."""
-        hauls = list(
-            self._all(
-                "collect", weights=weights, sim_steps=sim_steps, since=since, iteration=iteration
-            )
-        )
+        arguments = {"sim_steps": sim_steps, "since": since, "iteration": iteration}
+        hauls = self._all(Call("collect", {"weights": weights, **arguments}))
         for haul in hauls:
             self._tally.merge(haul.warnings)
         return Collected.merge([haul.collected for haul in hauls])
@@ -96,7 +98,7 @@ class Fleet:
         """Validation episodes, in the first simulation."""
         first = self.members[0]
         first.start(Call("validate", {"weights": weights, "iteration": iteration}))
-        validated = first.result()
+        [validated] = results([first])
         self._tally.merge(validated.warnings)
         episodes: list[EpisodeSummary] = validated.episodes
         return episodes
@@ -107,8 +109,7 @@ class Fleet:
 
     def load_state_dict(self, states: Sequence[State]) -> None:
         """Go on from saved states; ``ValueError`` if they are of another number of simulations."""
-        for member, state in zip(self.members, states, strict=True):
-            member.load_state_dict(state)
+        self._all(Call("open"), states)
 
     def take_warnings(self) -> Tally:
         """SUMO's warnings since the last time."""
@@ -123,20 +124,35 @@ class Fleet:
     def close(self) -> None:
         """End all simulations."""
         for member in self.members:
+            member.leave()
+        for member in self.members:
             self._tally.merge(member.close())
 
-    def _all(self, method: str, **arguments: Any) -> Iterator[Any]:
-        """Call a method of all shards, ``workers`` at the same time."""
-        call = Call(method, arguments)
-        for begin in range(0, len(self.members), self._at_once):
-            some = self.members[begin : begin + self._at_once]
-            for member in some:
-                member.start(call)
-            for member in some:
-                yield member.result()
+    def _all(self, call: Call, states: Sequence[State] | None = None) -> list[Any]:
+        """Call all shards, ``workers`` at the same time, from saved states if there are any."""
+        none = [None] * len(self.members)
+        jobs = list(zip(self.members, none if states is None else states, strict=True))
+        found = []
+        for begin in range(0, len(jobs), self._at_once):
+            some = jobs[begin : begin + self._at_once]
+            for member, state in some:
+                member.start(call, state)
+            found += results([member for member, _ in some])
+        return found
 
     def _count_loss(self, index: int, how: str, gives_up: bool) -> None:
         self.lost += 1
         self.given_up += gives_up
         what = "; its running episodes are given up for others" if gives_up else ""
         self._losses.append(f"the worker of simulation {index} {how} and was replaced{what}")
+
+
+def results(members: Sequence[Member]) -> list[Any]:
+    """What the calls of all came to; those of lost workers are made again beside each other."""
+    found: dict[int, Any] = {}
+    while len(found) < len(members):
+        for place, member in enumerate(members):
+            if place not in found:
+                with suppress(WorkerLost):  # another one has been asked
+                    found[place] = member.result()
+    return [found[place] for place in range(len(members))]

@@ -7,11 +7,12 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import time
 from multiprocessing.connection import Connection
 
 from trafficrl.orphans import ends_with
 from trafficrl.training.serving import ShardServer
-from trafficrl.training.workers import LAST_WORDS, WorkerLost
+from trafficrl.training.workers import LAST_WORDS, WorkerLost, remaining
 
 
 class Processes:
@@ -31,7 +32,7 @@ class Process:
     def __init__(self, scenario: str, index: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._unanswered = 0
+        self._unanswered, self._asked = 0, 0.0
         # Of what it leaves there if it does not come to clean up.
         self._folder = tempfile.TemporaryDirectory(prefix="trafficrl-worker-")
         self.process = context.Process(
@@ -48,17 +49,21 @@ class Process:
     def ask(self, request: bytes) -> None:
         """Send a request."""
         self._unanswered += 1
+        self._asked = time.monotonic()
         try:
             self._connection.send_bytes(request)
         except OSError:
             raise self._lost() from None
+
+    def arrive(self, timeout: float) -> None:
+        """It has begun at once."""
 
     def answer(self, timeout: float) -> bytes:
         """The answer to the last request, of several without one."""
         data = b""
         while self._unanswered:
             try:
-                if not self._connection.poll(timeout):
+                if not self._connection.poll(remaining(self._asked, timeout)):
                     raise WorkerLost(f"did not answer within {timeout:g} s")
                 data = self._connection.recv_bytes()
             except (EOFError, OSError):

@@ -9,8 +9,10 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from trafficrl.training.channel import pack, unpack
 from trafficrl.training.lock import DirectoryLock
 from trafficrl.training.serving import ShardServer
 from trafficrl.training.versions import compared, differences
-from trafficrl.training.workers import WorkerError, WorkerLost
+from trafficrl.training.workers import WorkerError, WorkerLost, remaining
 
 FOLDERS = "trafficrl-actor-"  # in the machine's folder for temporary files
 LEAVES_WITHIN = 1.0  # s
@@ -86,6 +88,17 @@ class Actors:
         self.wanted = max(self.wanted, index + 1)
         return Actor(self, scenario, index, replaces)
 
+    @cached_property
+    def kind(self) -> Any:
+        """Of actors."""
+        import ray
+
+        # Spread: what Ray takes for CPUs may be threads that share a core.
+        options = ray.remote(
+            num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+        )
+        return options(ShardActor)
+
     def reference(self, request: bytes) -> Any:
         """To a request in the cluster; the same one for all workers goes there once."""
         import ray
@@ -94,10 +107,15 @@ class Actors:
             self._shared = request, ray.put(request)
         return self._shared[1]
 
-    def warn_of_waiting(self, simulations: int, begin: int, timeout: float) -> None:
-        """If the cluster has too few CPUs, now, for ``begin`` actors of so many simulations."""
-        if self._cpus()[1] < begin:
-            self._warn(f"{self._room(simulations)}: waiting up to {timeout:g} s for them")
+    def warn_of_waiting(self, simulations: int, begin: int, timeout: float, told: str = "") -> str:
+        """If the cluster has too few CPUs, now, for ``begin`` actors of so many simulations.
+
+        Returns what there is to be told of it, which is not told again.
+        """
+        room = self._room(simulations) if self._cpus()[1] < begin else ""
+        if room and room != told:
+            self._warn(f"{room}: waiting up to {timeout:.3g} s for them")
+        return room or told
 
     def no_place(self, timeout: float) -> str:
         """What is to be known where an actor did not start."""
@@ -128,65 +146,76 @@ class Actor:
     """A worker that is an actor."""
 
     def __init__(self, pool: Actors, scenario: str, index: int, replaces: bool) -> None:
-        import ray
-
         self._pool, self._index, self._replaces = pool, index, replaces
-        # Spread: what Ray takes for CPUs may be threads that share a core.
-        kind: Any = ray.remote(
-            num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
-        )(ShardActor)
-        self.handle: Any = kind.remote(scenario, index)
+        self.handle: Any = pool.kind.remote(scenario, index)
         self._about = self.handle.about.remote()
-        self._answer: Any = None
-        self.host = ""  # where it is, once it is somewhere
+        self._answer: Any = None  # None where nothing is to be answered
+        self._asked = 0.0
+        self.host = ""  # where it is, once it is known
 
     def ask(self, request: bytes) -> None:
         """Send a request."""
         self._answer = self.handle.answer.remote(self._pool.reference(request))
+        self._asked = time.monotonic()
 
     def answer(self, timeout: float) -> bytes:
-        """The answer to the last request.
-
-        Raises ``TrafficRLError`` where there is no place for the actor or where versions differ.
-        """
+        """The answer to the last request."""
         if not self.host:
-            self._arrive(timeout)
-        return self._get(self._answer, timeout)
+            raise WorkerLost("has not begun")
+        answer = self._get(self._answer, self._asked, timeout)
+        self._answer = None
+        return answer
 
     def end(self) -> None:
         """End the process, whatever it does."""
         import ray
 
         with suppress(Exception):  # the end is no time to find fault with it
-            if self.host:
+            if self.host and self._answer is None:  # else it would not come to leave
                 ray.wait([self.handle.leave.remote()], timeout=LEAVES_WITHIN)
             ray.kill(self.handle)
 
-    def _arrive(self, timeout: float) -> None:
-        """Wait until it is somewhere, with what this process has."""
-        import ray
+    def arrive(self, timeout: float) -> None:
+        """Wait until it is somewhere, with what this process has.
 
-        # At once the CPU of a lost one may not be free yet.
-        soon = min(SOON, timeout) if self._replaces else 0.0
-        if soon and not self._pool.full and not ray.wait([self._about], timeout=soon)[0]:
-            self._pool.warn_of_waiting(self._pool.wanted, 1, timeout - soon)
-        placed = not self._pool.full and ray.wait([self._about], timeout=timeout - soon)[0]
-        if not placed:
+        Raises ``TrafficRLError`` where there is no place for it or where versions differ.
+        """
+        if self.host:
+            return
+        if self._pool.full or not self._begins(timeout):
             raise TrafficRLError(
                 f"simulation {self._index}: {self._pool.full or self._pool.no_place(timeout)}"
             )
-        about = unpack(self._get(self._about, timeout))
+        about = unpack(self._get(self._about, time.monotonic(), timeout))
         self.host = about["host"]
         if differ := differences(about["versions"], compared()):
             raise TrafficRLError(
                 f"simulation {self._index}: its worker on {self.host} has {', '.join(differ)}: "
                 "all machines of the cluster need the same versions"
             )
+        self._asked = time.monotonic()
 
-    def _get(self, reference: Any, timeout: float) -> bytes:
+    def _begins(self, timeout: float) -> bool:
+        """Whether it does in time; for the place of a lost one it is told what is waited for."""
+        import ray
+
+        since, told = time.monotonic(), ""
+        # At once the CPU of a lost one may not be free yet, nor a lost machine be known as such.
+        often = SOON if self._replaces else timeout
+        while not ray.wait([self._about], timeout=min(often, remaining(since, timeout)))[0]:
+            left = remaining(since, timeout)
+            if not left:
+                return False
+            told = self._pool.warn_of_waiting(self._pool.wanted, 1, left, told)
+        return True
+
+    def _get(self, reference: Any, since: float, timeout: float) -> bytes:
         import ray
 
         try:
+            # What is there in time counts, however much later it is looked for and fetched.
+            if not ray.wait([reference], timeout=remaining(since, timeout), fetch_local=False)[0]:
+                raise ray.exceptions.GetTimeoutError
             return bytes(ray.get(reference, timeout=timeout))
         except ray.exceptions.GetTimeoutError:
             raise WorkerLost(f"did not answer within {timeout:g} s") from None

@@ -21,7 +21,10 @@ class ShardServer:
         self._shard: Shard | None = None
 
     def answer(self, request: bytes) -> bytes:
-        """What calling ``method`` with ``arguments`` came to, or the error that it raised."""
+        """What calling ``method`` with ``arguments`` came to, or the error that it raised.
+
+        Before that the shard goes on from ``state``, if there is one.
+        """
         answer: dict[str, Any] = {}
         try:
             call = unpack(request)
@@ -29,6 +32,8 @@ class ShardServer:
                 config = ScenarioConfig.model_validate_json(self._scenario)
                 torch.set_num_threads(config.training.torch_threads)
                 self._shard = Shard(config, self._index)
+            if self._shard is not None and call["state"] is not None:
+                self._shard.load_state_dict(call["state"])
             answer["value"] = self._shard and getattr(self._shard, call["method"])(
                 **call["arguments"]
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,25 +36,35 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """A method of a shard, and its arguments; packed once for all workers."""
+    """A method of a shard, and its arguments."""
 
     method: str
     arguments: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def request(self) -> bytes:
-        """As ``ShardServer`` takes it."""
-        return pack({"method": self.method, "arguments": self.arguments})
+        """As ``ShardServer`` takes it; packed once for all workers."""
+        return self.request_from(None)
+
+    def request_from(self, state: State | None) -> bytes:
+        """The same of a shard that goes on from a saved state."""
+        return pack({"state": state, "method": self.method, "arguments": self.arguments})
+
+
+LEAVE = Call("close")
 
 
 class Worker(Protocol):
     """A process that has a ``ShardServer``. All methods but ``end`` can raise ``WorkerLost``."""
 
     def ask(self, request: bytes) -> None:
-        """Send a request; does not wait for its answer."""
+        """Send a request; does not wait for its answer, nor for the worker to begin."""
+
+    def arrive(self, timeout: float) -> None:
+        """Wait until it has begun; ``TrafficRLError`` if it has not within ``timeout`` s."""
 
     def answer(self, timeout: float) -> bytes:
-        """The answer to the last request, within ``timeout`` s."""
+        """The answer to the last request, within ``timeout`` s of that or of its beginning."""
 
     def end(self) -> None:
         """Be rid of it, whatever it does."""
@@ -66,6 +77,11 @@ class Pool(Protocol):
     def size(self) -> int: ...
     def start(self, scenario: str, index: int) -> Worker:
         """A worker for simulation ``index`` of a scenario (JSON)."""
+
+
+def remaining(since: float, timeout: float) -> float:
+    """Seconds until ``timeout`` after a moment of ``time.monotonic``."""
+    return max(0.0, since + timeout - time.monotonic())
 
 
 class RemoteShard:
@@ -86,60 +102,61 @@ class RemoteShard:
         self._timeout = config.training.worker_timeout_s
         self._on_loss = on_loss
         self.state: State | None = None  # how to go on after the last call
-        self._call = Call("open")
+        self._call, self._tries = Call("open"), 0
+        self._within = self._timeout  # s for the answer
         self.worker = pool.start(self._scenario, index)
 
-    def start(self, call: Call) -> None:
-        """Have the worker call a method of its shard."""
-        self._call = call
-        with contextlib.suppress(WorkerLost):  # which ``result`` finds out
-            self.worker.ask(call.request)
+    def start(self, call: Call, state: State | None = None) -> None:
+        """Have the worker call a method of its shard, from a saved state if there is one."""
+        self._call, self._tries = call, 1
+        self.state = self.state if state is None else state
+        self._ask(state)
 
     def result(self) -> Any:
-        """What the call came to, whatever became of the worker meanwhile.
+        """What the call came to.
 
-        Raises what the shard raised, and ``SimulationError`` if ``TRIES`` workers are lost.
+        Raises ``WorkerLost`` where the worker was lost and another one makes the call, which
+        has a result in turn; what the shard raised; and ``SimulationError`` if ``TRIES``
+        workers were lost.
         """
-        return self._answered(lambda: self._answer(self._timeout))
+        try:
+            self.worker.arrive(self._timeout)
+            answer = self._answer(self._within)
+        except WorkerLost as lost:
+            self._lose(str(lost))
+            raise
+        self.state = getattr(answer, "state", self.state)
+        return answer
 
-    def load_state_dict(self, state: State) -> None:
-        """Go on from a saved state."""
-        self.state, self._call = state, Call("open")
-        self._answered(self._restore_and_call)
+    def leave(self) -> None:
+        """Have the worker end the simulation."""
+        with contextlib.suppress(Exception):  # the end is no time to find fault with it
+            self.worker.ask(LEAVE.request)
 
     def close(self) -> Tally:
         """End the worker; returns the warnings of SUMO that it held back."""
         left = None
         try:
-            self.worker.ask(Call("close").request)
             left = self._answer(LAST_WORDS)
-        except Exception:  # the end is no time to find fault with it
+        except Exception:  # as in ``leave``
             left = None
         finally:
             self.worker.end()
         return left if isinstance(left, Tally) else Tally()
 
-    def _answered(self, attempt: Callable[[], Any]) -> Any:
-        """The answer to the call, by ``attempt`` or by workers that take the place of lost ones."""
-        reason = ""
-        for tries in range(1, TRIES + 1):
-            try:
-                answer = attempt()
-            except WorkerLost as lost:
-                reason = str(lost)
-                if tries < TRIES:
-                    give_up = tries > 1
-                    self._on_loss(self.index, reason, give_up)
-                    self._replace(give_up=give_up)
-                attempt = self._restore_and_call
-                continue
-            self.state = getattr(answer, "state", self.state)
-            return answer
-        raise SimulationError(
-            f"simulation {self.index}: {TRIES} workers in a row were lost, the last as it {reason} "
-            f"(`trafficrl train --workers 0` runs it in this process; training.worker_timeout_s is "
-            f"{self._timeout:g})"
-        )
+    def _lose(self, reason: str) -> None:
+        """Have another worker make the call."""
+        if self._tries == TRIES:
+            raise SimulationError(
+                f"simulation {self.index}: {TRIES} workers in a row were lost, the last as it "
+                f"{reason} (`trafficrl train --workers 0` runs it in this process; "
+                f"training.worker_timeout_s is {self._timeout:g})"
+            )
+        give_up = self._tries > 1
+        self._tries += 1
+        self._on_loss(self.index, reason, give_up)
+        self._replace(give_up=give_up)
+        self._ask(self.state)
 
     def _replace(self, *, give_up: bool) -> None:
         self.worker.end()
@@ -147,12 +164,12 @@ class RemoteShard:
             self.state = Shard.without_episode(self.state)
         self.worker = self._pool.start(self._scenario, self.index)
 
-    def _restore_and_call(self) -> Any:
-        if self.state is not None:
-            self.worker.ask(Call("load_state_dict", {"state": self.state}).request)
-            self._answer(self._timeout)
-        self.worker.ask(self._call.request)
-        return self._answer(self._timeout)
+    def _ask(self, state: State | None) -> None:
+        call = self._call
+        # To drive an episode again may take as long as what is asked then.
+        self._within = self._timeout * (1 if state is None else 2)
+        with contextlib.suppress(WorkerLost):  # which ``result`` finds out
+            self.worker.ask(call.request if state is None else call.request_from(state))
 
     def _answer(self, timeout: float) -> Any:
         """To what was asked last. Raises ``WorkerLost``, or the error that the shard raised."""
