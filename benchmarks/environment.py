@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -12,6 +13,7 @@ from trafficrl.benchmarks import compiled
 from trafficrl.benchmarks.measuring import Block, Case, Group, Ratio
 from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.envs.array_env import ArrayEnv
+from trafficrl.simulation.vehicles import Calls
 from trafficrl.training.setup import make_algorithm
 from trafficrl.training.shard import Shard, acting_weights
 
@@ -106,17 +108,18 @@ class Bare(Prepared):
         import libsumo
 
         with self.moving():
+            step = Calls.of(libsumo).step
 
             def block() -> int:
                 for _ in range(self.steps):
-                    libsumo.simulationStep()
+                    step()
                 return self.steps
 
             yield block
 
 
 class Talking(Prepared):
-    """The least that an environment does: libsumo's functions for each vehicle, in plain loops.
+    """The least that an environment does: libsumo's functions for each vehicle, without wrappers.
 
     Speeds and odometers are read, and speeds commanded; nothing is computed.
     """
@@ -126,17 +129,14 @@ class Talking(Prepared):
         import libsumo
 
         with self.moving():
-            vehicle, ids = libsumo.vehicle, libsumo.vehicle.getIDList()
-            get_speed, get_distance = vehicle.getSpeed, vehicle.getDistance
-            set_speed = vehicle.setSpeed
+            calls, ids = Calls.of(libsumo), libsumo.vehicle.getIDList()
 
             def block() -> int:
                 for _ in range(self.steps):
-                    speeds = [get_speed(one) for one in ids]
-                    _ = [get_distance(one) for one in ids]
-                    for one, speed in zip(ids, speeds, strict=True):
-                        set_speed(one, speed)
-                    libsumo.simulationStep()
+                    speeds = list(map(calls.get_speed, ids))
+                    deque(map(calls.get_distance, ids), maxlen=0)
+                    deque(map(calls.set_speed, ids, speeds), maxlen=0)
+                    calls.step()
                 return self.steps
 
             yield block
@@ -151,7 +151,7 @@ class Compiled(Prepared):
 
         with self.moving():
             ids = libsumo.vehicle.getIDList()
-            calls, count = compiled.library(), len(ids)
+            calls, step, count = compiled.library(), Calls.of(libsumo).step, len(ids)
             calls.watch(
                 (ctypes.c_char_p * count)(*(one.encode() for one in ids)), ctypes.c_long(count)
             )
@@ -162,7 +162,7 @@ class Compiled(Prepared):
                 for _ in range(self.steps):
                     calls.read(*where)
                     calls.command(where[0])
-                    libsumo.simulationStep()
+                    step()
                 return self.steps
 
             yield block

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from trafficrl import cluster
 from trafficrl.config import load_scenario
 from trafficrl.errors import TrafficRLError
 from trafficrl.training import ray_actors
+from trafficrl.training.own_folder import NAME as OWN_FOLDERS
 from trafficrl.training.progress import Progress
 from trafficrl.training.ray_actors import Actor, Actors
 from trafficrl.training.run_directory import RunDirectory
@@ -114,7 +114,7 @@ def test_actors_collect_what_processes_would_though_one_is_killed(
     [loss] = told
     assert loss.startswith("the worker of simulation 1 on ") and loss.endswith(" and was replaced")
     assert "its worker process has died" in loss
-    assert not list(Path(os.environ["TMPDIR"]).glob(f"{ray_actors.FOLDERS}*"))
+    assert not list(Path(os.environ["TMPDIR"]).glob(f"{OWN_FOLDERS}*"))
     assert capfd.readouterr() == ("", "")
 
 
@@ -364,22 +364,3 @@ def test_an_actor_does_not_outlive_its_learner(machines: Any) -> None:
     while os.path.exists(f"/proc/{worker}") and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not os.path.exists(f"/proc/{worker}")
-
-
-def test_folders_of_killed_actors_are_removed_by_the_next_and_others_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = (
-        "from trafficrl.training.ray_actors import own_folder\n"
-        "folder, lock = own_folder()\n"
-        "(folder / 'net.xml').touch()\n"
-        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=False)
-    [left] = tmp_path.iterdir()
-    first, _held = ray_actors.own_folder()
-    second, _also = ray_actors.own_folder()
-    assert not left.exists()
-    assert sorted(tmp_path.iterdir()) == sorted([first, second])

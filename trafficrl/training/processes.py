@@ -11,6 +11,7 @@ import time
 from multiprocessing.connection import Connection
 
 from trafficrl.orphans import ends_with
+from trafficrl.training.own_folder import OwnFolder
 from trafficrl.training.serving import ShardServer
 from trafficrl.training.workers import LAST_WORDS, WorkerLost, remaining
 
@@ -34,10 +35,10 @@ class Process:
         self._connection, theirs = context.Pipe()
         self._unanswered, self._asked = 0, 0.0
         # Of what it leaves there if it does not come to clean up.
-        self._folder = tempfile.TemporaryDirectory(prefix="trafficrl-worker-")
+        self._folder = OwnFolder()
         self.process = context.Process(
             target=work,
-            args=(theirs, scenario, index, self._folder.name, os.getpid()),
+            args=(theirs, scenario, index, str(self._folder.path), os.getpid()),
             name=f"trafficrl-{index}",
             daemon=True,
         )
@@ -78,7 +79,7 @@ class Process:
         self.process.join(0.2)
         self.process.kill()
         self.process.join()
-        self._folder.cleanup()
+        self._folder.remove()
 
     def _lost(self) -> WorkerLost:
         self.process.join(LAST_WORDS)
@@ -93,7 +94,7 @@ def work(connection: Connection, scenario: str, index: int, folder: str, parent:
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
     ends_with(parent)()
-    os.environ["TMPDIR"], tempfile.tempdir = folder, folder
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
     server = ShardServer(scenario, index)
     try:
         while True:

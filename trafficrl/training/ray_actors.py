@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import signal
 import sys
 import tempfile
@@ -13,17 +12,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from trafficrl.errors import TrafficRLError
 from trafficrl.training.channel import pack, unpack
-from trafficrl.training.lock import DirectoryLock
+from trafficrl.training.own_folder import OwnFolder
 from trafficrl.training.serving import ShardServer
 from trafficrl.training.versions import compared, differences
 from trafficrl.training.workers import WorkerError, WorkerLost, remaining
 
-FOLDERS = "trafficrl-actor-"  # in the machine's folder for temporary files
 LEAVES_WITHIN = 1.0  # s
 SOON = 5.0  # s for an actor to begin where a CPU is free
 
@@ -33,8 +30,8 @@ class ShardActor:
 
     def __init__(self, scenario: str, index: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal that the cluster is run in
-        self._folder, self._lock = own_folder()
-        os.environ["TMPDIR"], tempfile.tempdir = str(self._folder), str(self._folder)
+        self._folder = OwnFolder()
+        os.environ["TMPDIR"] = tempfile.tempdir = str(self._folder.path)
         self._server = ShardServer(scenario, index)
 
     def about(self) -> bytes:
@@ -47,24 +44,7 @@ class ShardActor:
 
     def leave(self) -> None:
         """Leave no files behind."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def own_folder() -> tuple[Path, DirectoryLock]:
-    """A folder for temporary files; those of actors that were killed on this machine go.
-
-    The lock is held by the process that has the folder, and ends with it.
-    """
-    parent = Path(tempfile.gettempdir())
-    for left in parent.glob(f"{FOLDERS}*"):
-        with suppress(TrafficRLError):  # somebody has it
-            DirectoryLock(left).acquire()
-            shutil.rmtree(left, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix="trafficrl-new-", dir=parent))
-    lock = DirectoryLock(made)
-    lock.acquire()
-    # Only now under a name by which others find it.
-    return made.rename(parent / made.name.replace("trafficrl-new-", FOLDERS)), lock
+        self._folder.remove()
 
 
 class Actors:
