@@ -89,7 +89,7 @@ def kill_once_asked(actor: Actor, pid: int) -> None:
 
     def ask(request: bytes) -> None:
         Actor.ask(actor, request)
-        time.sleep(0.02)
+        time.sleep(0.005)
         os.kill(pid, signal.SIGKILL)
 
     actor.ask = ask  # type: ignore[method-assign]

@@ -165,6 +165,14 @@ def test_the_default_path_names_scenario_algorithm_and_seed() -> None:
     assert path.parent == Path("runs/ring") and path.name.startswith("dmpo-3-")
 
 
+def test_the_default_path_is_nobody_elses(tmp_path: Path) -> None:
+    """However quickly runs are begun one after the other."""
+    config, made = load_scenario("ring"), []
+    for _ in range(4):
+        made.append(RunDirectory(default_path(tmp_path, config)).create(config, {}))
+    assert len({run.path for run in made}) == 4
+
+
 def test_a_folder_of_runs_stands_for_its_newest(tmp_path: Path) -> None:
     for index, name in enumerate(("b", "c", "a")):
         run = create(tmp_path / name)

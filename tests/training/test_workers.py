@@ -366,9 +366,12 @@ def test_all_are_restored_at_once_though_one_is_lost_meanwhile(
         first = last.worker
 
         def ask_and_kill(worker: Process, request: bytes) -> None:
+            if worker is not first:
+                ask(worker, request)
+                return
+            os.kill(first.process.pid or 0, signal.SIGSTOP)  # or it might answer before
             ask(worker, request)
-            if worker is first:
-                kill_worker(last)
+            kill_worker(last)
 
         monkeypatch.setattr(Process, "ask", ask_and_kill)
         events.clear()

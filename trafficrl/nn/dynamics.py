@@ -70,8 +70,8 @@ class ShortcutMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         linear, curved = self.first(x).split(self.widths, -1)
-        out: Tensor = self.rest(self.activation(curved))
-        return out.add_(linear)
+        out: Tensor = linear + self.rest(self.activation(curved))
+        return out
 
 
 class DynamicsModel(nn.Module):
@@ -198,9 +198,7 @@ class DynamicsModel(nn.Module):
             edges = edges.view(k, n, samples, -1).transpose(0, 1)
         else:
             edges = self.f_edge(pair.reshape(n * k, samples, -1)).view(n, k, samples, -1)
-        # Not a product: what lies outside the neighbourhood may be NaN.
-        message: Tensor = edges.masked_fill_(~present, 0.0).sum(1)
-        return message
+        return torch.where(present, edges, 0.0).sum(1)
 
     def rewards(self, predicted: Tensor, done: Tensor | None = None) -> Tensor:
         """Predicted rewards (N, S) in units of the reward.

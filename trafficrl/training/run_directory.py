@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -214,9 +215,11 @@ class RunDirectory:
 
 
 def default_path(root: Path, config: ScenarioConfig) -> Path:
-    """``<root>/<scenario>/<algorithm>-<seed>-<time>``."""
+    """``<root>/<scenario>/<algorithm>-<seed>-<time>``; the second of a second ends with -2."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    return root / config.name / f"{config.training.algorithm}-{config.training.seed}-{now}"
+    path = root / config.name / f"{config.training.algorithm}-{config.training.seed}-{now}"
+    others = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(one for one in itertools.chain([path], others) if not one.exists())
 
 
 def _rows(file: Path) -> list[dict[str, float]]:
