@@ -19,7 +19,7 @@ from trafficrl.benchmarks.environment import environment
 from trafficrl.benchmarks.learning import learning
 from trafficrl.benchmarks.loop_parts import against_loop
 from trafficrl.benchmarks.measuring import Group, measure
-from trafficrl.benchmarks.scaling import scaling
+from trafficrl.benchmarks.scaling import full_replay, scaling
 from trafficrl.benchmarks.training import thousand, training, workers
 from trafficrl.training.provenance import provenance
 
@@ -41,6 +41,10 @@ GROUPS: dict[str, Callable[[], Group]] = {
 GROUPS |= {
     f"1000-{name}-{weights}": partial(thousand, name, shared=weights == "shared")
     for name in ("dppo", "dsac", "dmpo")
+    for weights in ("separate", "shared")
+}
+GROUPS |= {
+    f"full-replay-{weights}": partial(full_replay, shared=weights == "shared")
     for weights in ("separate", "shared")
 }
 Content = dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -17,6 +18,7 @@ from trafficrl.benchmarks.measuring import Block, Case, Group, Ratio
 from trafficrl.config import ScenarioConfig, load_scenario
 from trafficrl.envs.array_env import ArrayEnv
 from trafficrl.graph import Neighbourhood, VehicleGraph
+from trafficrl.memory import give_back_freed
 from trafficrl.training.links import LinkTracker
 from trafficrl.training.seeding import update_streams
 from trafficrl.training.setup import make_algorithm
@@ -46,6 +48,31 @@ def scaling(shared: bool) -> Group:
             if size != SIZES[0]:
                 ratios.append(Ratio(f"{name}, {size} to {SIZES[0]}", case, base, MOST))
     return Group(cases, ratios)
+
+
+def full_replay(shared: bool) -> Group:
+    """SAC of the most vehicles, its replay of the default size filled, learned from and saved."""
+    weights = "shared" if shared else "separate"
+
+    @contextmanager
+    def prepare() -> Iterator[Block]:
+        steps = [f"updates_per_interval={SAC_STEPS / INTERVALS}"]
+        one = Noise(SIZES[-1], "dsac", shared, steps, "cpu")
+
+        def block() -> int:
+            replay = one.algorithm.replay
+            while len(replay) < replay.capacity:
+                one.algorithm.remember(one.rollout, one.streams)
+                give_back_freed()  # as a training does between updates
+            one.update()
+            with tempfile.TemporaryFile() as file:
+                torch.save(one.algorithm.state_dict(), file)
+            return int(replay.capacity)
+
+        yield block
+
+    name = f"full replay of {SIZES[-1]} vehicles, {weights} weights"
+    return Group([Case(name, "control intervals", prepare, warm=False)], [])
 
 
 def costs(vehicles: int, *, shared: bool, device: str = "cpu") -> dict[str, Callable[[], Any]]:

@@ -54,7 +54,7 @@ def connect(address: str) -> Iterator[None]:
     shown, found = address, where
     try:
         if where == "auto":
-            chosen = os.environ.get("RAY_ADDRESS", "")
+            chosen = os.environ.get("RAY_ADDRESS", "").removeprefix("auto")
             several = sorted(find_gcs_addresses())  # type: ignore[no-untyped-call]
             if not chosen and len(several) > 1:
                 raise TrafficRLError(f"this machine is in several ({', '.join(several)}; {CHOOSE})")

@@ -286,6 +286,20 @@ def test_a_saved_one_goes_on_as_the_original(kind: str) -> None:
             assert torch.equal(x, y)
 
 
+@pytest.mark.parametrize("kind", ["line", "changes"])
+def test_a_file_holds_what_there_is_and_not_what_there_may_be(kind: str) -> None:
+    team, kept, exact = Team("dppo", kind), Experience(71), Experience(36)
+    sizes = []
+    for one in (kept, exact):
+        for seed in range(2):
+            one.add(team.rollout(seed))
+        file = io.BytesIO()
+        torch.save(one.state_dict(), file)
+        sizes.append(file.tell())
+    held = [one.columns["obs"].untyped_storage().nbytes() for one in (kept, exact)]
+    assert held[0] > 1.9 * held[1] and sizes[0] < 1.05 * sizes[1]
+
+
 def test_an_empty_one_can_be_saved() -> None:
     other = Experience(30)
     other.load_state_dict(Experience(30).state_dict())

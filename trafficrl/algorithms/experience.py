@@ -113,7 +113,7 @@ class Experience:
         return good.nonzero()[:, 0]
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, for a checkpoint."""
+        """Everything, for a checkpoint; without copies, and so only until the next ``add``."""
         return {
             "columns": {name: compact(column) for name, column in self.columns.items()},
             "links": _as_list(self.links),

@@ -9,9 +9,11 @@ MOVED = 1024  # rows at once
 
 
 def appended(old: Tensor, new: Tensor, drop: int, capacity: int) -> Tensor:
-    """Both in a row, (R, ...), without the first ``drop``: at most ``capacity`` rows.
+    """Both in a row, (R, ...), without the first ``drop``, of which there are enough to leave at
+    most ``capacity`` rows.
 
-    What ``old`` held is no longer there afterwards.
+    ``old`` must be nobody else's: rows are moved in it, and written behind it where its memory
+    goes on.
     """
     kept = len(old) - drop
     if kept <= 0:
@@ -42,11 +44,11 @@ def _has_room(x: Tensor, rows: int) -> bool:
 
 
 def _room(rows: int, capacity: int) -> int:
-    """A power of two less than ``capacity``: what grows is then at most half of what it may be.
+    """``capacity`` halved as often as it goes: what is copied is then at most half of what may be.
 
-    Pages that nobody has written to take no memory.
+    Memory of the CPU that nobody has written to is not taken yet.
     """
     room = capacity
-    while (room + 1) // 2 >= rows:
-        room = (room + 1) // 2
-    return max(room, rows)
+    while room // 2 >= rows:
+        room //= 2
+    return room

@@ -77,8 +77,8 @@ class Rollout:
 
     def counted(self) -> tuple[Tensor, Links]:
         """Observations (S, N, O) and links of the S samples that count."""
-        keep = self.active.flatten()
-        return self.obs.flatten(0, 1)[keep], at_steps(flat(self.links), keep)
+        keep, obs, links = self.active.flatten(), self.obs.flatten(0, 1), flat(self.links)
+        return (obs, links) if keep.all() else (obs[keep], at_steps(links, keep))
 
     @staticmethod
     def merge(rollouts: list[Rollout]) -> Rollout:

@@ -50,7 +50,7 @@ class Acceleration:
 
     def check(self, action: NDArray[np.generic], agents: tuple[int, int]) -> None:
         _require_shape(action, (*agents, 1))
-        _refuse(action, np.isnan(action)[..., 0], "a number of m/s2")
+        _refuse(action, np.isnan(action.astype(np.float64))[..., 0], "a number of m/s2")
 
 
 class OvmGains:

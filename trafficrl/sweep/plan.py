@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from trafficrl.config.yaml_source import Node
 from trafficrl.sweep.config import GridSearch, Key, SweepConfig
 
 SEED = "training.seed"
+LONG = 60  # characters of a value that is shown whole
 T = TypeVar("T")
 
 Point = dict[Key, Any]
@@ -62,8 +64,11 @@ def show_point(point: Point) -> list[str]:
 
 
 def show_setting(value: Any) -> str:
-    """A value of a point; lists and mappings whole, which tells one from another."""
-    return json.dumps(value) if isinstance(value, list | dict) else show_value(value)
+    """A value of a point; of a long list or mapping the beginning, and a sum to tell it by."""
+    if not isinstance(value, list | dict):
+        return show_value(value)
+    text = json.dumps(value)
+    return text if len(text) <= LONG else f"{text[:LONG]}... ({zlib.crc32(text.encode()):08x})"
 
 
 def grid_points(values: Mapping[Key, Iterable[T]]) -> Iterator[dict[Key, T]]:

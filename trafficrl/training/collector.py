@@ -96,7 +96,7 @@ class Collector:
             links.append(self.links.now())
             memory.append(self._memory)
             held.append(self._held)
-            with torch.inference_mode():
+            with torch.inference_mode():  # quicker than without gradients, where calls are small
                 decision = self.actor.act(self._obs, links[-1], self._memory, self.generator)
             decisions.append(decision)
             self._memory = decision.memory

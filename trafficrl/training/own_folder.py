@@ -10,7 +10,7 @@ from pathlib import Path
 from trafficrl.errors import TrafficRLError
 from trafficrl.training.lock import DirectoryLock
 
-NAME = "trafficrl-worker-"
+NAME = "trafficrl-shard-"
 
 
 class OwnFolder:
@@ -19,9 +19,11 @@ class OwnFolder:
     def __init__(self) -> None:
         parent = Path(tempfile.gettempdir())
         for left in parent.glob(f"{NAME}*"):
+            lock = DirectoryLock(left)
             with suppress(TrafficRLError):  # somebody has it
-                DirectoryLock(left).acquire()
+                lock.acquire()
                 shutil.rmtree(left, ignore_errors=True)
+                lock.release()
         made = Path(tempfile.mkdtemp(prefix="trafficrl-new-", dir=parent))
         self._lock = DirectoryLock(made)
         self._lock.acquire()

@@ -7,7 +7,9 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from trafficrl.orphans import ends_with
@@ -34,6 +36,7 @@ class Process:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._unanswered, self._asked = 0, 0.0
+        self._sender: threading.Thread | None = None
         # Of what it leaves there if it does not come to clean up.
         self._folder = OwnFolder()
         self.process = context.Process(
@@ -48,13 +51,19 @@ class Process:
         atexit.register(self.end)
 
     def ask(self, request: bytes) -> None:
-        """Send a request."""
+        """Have a request sent: a large one waits on the way until the process reads it."""
         self._unanswered += 1
         self._asked = time.monotonic()
-        try:
+        self._sender = threading.Thread(
+            target=self._send, args=(self._sender, request), daemon=True
+        )
+        self._sender.start()
+
+    def _send(self, earlier: threading.Thread | None, request: bytes) -> None:
+        if earlier is not None:
+            earlier.join()
+        with suppress(OSError):  # which ``answer`` finds out
             self._connection.send_bytes(request)
-        except OSError:
-            raise self._lost() from None
 
     def arrive(self, timeout: float) -> None:
         """It has begun at once."""
@@ -75,6 +84,9 @@ class Process:
     def end(self) -> None:
         """End the process, whatever it does."""
         atexit.unregister(self.end)
+        if self._sender is not None and self._sender.is_alive():
+            self.process.kill()  # what is still being sent it will not read
+            self._sender.join()
         self._connection.close()
         self.process.join(0.2)
         self.process.kill()

@@ -94,7 +94,7 @@ class Actors:
         """
         room = self._room(simulations) if self._cpus()[1] < begin else ""
         if room and room != told:
-            self._warn(f"{room}: waiting up to {timeout:.3g} s for them")
+            self._warn(f"{room}: waiting up to {timeout:.0f} s for them")
         return room or told
 
     def no_place(self, timeout: float) -> str:

@@ -137,9 +137,8 @@ class RemoteShard:
         """End the worker; returns the warnings of SUMO that it held back."""
         left = None
         try:
-            left = self._answer(LAST_WORDS)
-        except Exception:  # as in ``leave``
-            left = None
+            with contextlib.suppress(Exception):  # as in ``leave``
+                left = self._answer(LAST_WORDS)
         finally:
             self.worker.end()
         return left if isinstance(left, Tally) else Tally()
