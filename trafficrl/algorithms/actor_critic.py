@@ -207,7 +207,7 @@ class ActorCritic(Policies, Saved):
     def _value_step(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on samples of all agents."""
         self._value_optim.zero_grad()
-        found = add_gradient(batch, self._value_figures)
+        found = add_gradient(batch, self._value_figures, self._value_optim)
         norms = self._value_optim.step(loss=found["loss"])
         return {"value_loss": found["value_loss"], "value_grad_norm": norms}
 

@@ -124,7 +124,8 @@ class DPPO(ActorCritic):
     def _policy_step(self, batch: Batch, learning: Tensor) -> dict[str, Tensor]:
         """One step along Eq. 7; takes agents out of ``learning`` (N,) at their KL target."""
         self._policy_optim.zero_grad()
-        found, stopped = add_gradient(batch, self._policy_figures), ~learning
+        found = add_gradient(batch, self._policy_figures, self._policy_optim)
+        stopped = ~learning
         if self.settings.target_kl is not None:
             learning &= found["kl"] <= self.settings.target_kl
         norms = self._policy_optim.step(learning, loss=found["loss"])

@@ -153,12 +153,18 @@ class DSAC(Policies, Saved):
         """One gradient step of critics, policies and temperatures; the target follows."""
         temperature = self.log_temperature.detach().exp()  # (sets, 1)
         self._value_optim.zero_grad()
-        value = add_gradient(batch, lambda part: self._value_figures(part, temperature, generator))
+        value = add_gradient(
+            batch,
+            lambda part: self._value_figures(part, temperature, generator),
+            self._value_optim,
+        )
         value_norms = self._value_optim.step(loss=value["loss"])
 
         self._policy_optim.zero_grad()
         policy = add_gradient(
-            batch, lambda part: self._policy_figures(part, temperature, generator)
+            batch,
+            lambda part: self._policy_figures(part, temperature, generator),
+            self._policy_optim,
         )
         policy_norms = self._policy_optim.step(loss=policy["loss"])
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from trafficrl.algorithms.rollout import at_steps
+from trafficrl.nn.optim import StackedAdam
 
 Batch = dict[str, Any]  # tensors (N, S, ...), but for those of SAMPLE_FIRST
 Figures = dict[str, Tensor]  # means over samples
@@ -25,16 +26,18 @@ def pieces(samples: int, agents: int) -> int:
     return -(-samples * agents // MOST_AT_ONCE)
 
 
-def add_gradient(batch: Batch, figures: Callable[[Batch], Figures]) -> Figures:
-    """The ``figures`` of a batch, whose "loss" (sets,) has its gradient added to the weights'.
+def add_gradient(batch: Batch, figures: Callable[[Batch], Figures], optim: StackedAdam) -> Figures:
+    """The ``figures`` of a batch; the gradient of its "loss" (sets,) is added to that of ``optim``.
 
     A batch that has its "obs", not yet what networks see of them, may be of any size. Of one
     in one piece the figures and the gradient have the bits that they have without this.
     """
     total: Figures = {}
+    learning = [parameter for parameter in optim.parameters if parameter.requires_grad]
     for part, share in _parts(batch):
         found = figures(part)
-        (share * found["loss"].sum()).backward()  # type: ignore[no-untyped-call]
+        # Of no other weights: what SAC's policies learn from goes through critics as well.
+        (share * found["loss"].sum()).backward(inputs=learning)  # type: ignore[no-untyped-call]
         for name, value in found.items():
             own = share * value.detach()
             total[name] = total[name] + own if name in total else own

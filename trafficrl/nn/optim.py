@@ -103,12 +103,13 @@ class StackedAdam:
         ):
             rows = parameter.view(self.sets, -1)
             mean, square = mean.view_as(rows), square.view_as(rows)
-            # where, not a product: the gradient of an agent left out may be NaN.
-            gradient = torch.where(active[:, None], gradient * scale[:, None], 0.0)
-            mean.lerp_(gradient, first[:, None].expand_as(mean))
-            square.lerp_(gradient.square(), second[:, None].expand_as(square))
-            denominator = (square.sqrt() / correction[:, None]).add_(self.eps)
-            rows.sub_(rate[:, None] * mean / denominator)
+            # Filled, not multiplied: the gradient of an agent left out may be NaN.
+            own = (gradient * scale[:, None]).masked_fill_(~active[:, None], 0.0)
+            mean.lerp_(own, first[:, None].expand_as(mean))
+            # In place from here on: memory is what steps of many agents wait for.
+            square.lerp_(own.square_(), second[:, None].expand_as(square))
+            denominator = torch.sqrt(square, out=own).div_(correction[:, None]).add_(self.eps)
+            rows.sub_((rate[:, None] * mean).div_(denominator))
         return norms.masked_fill(left_out, torch.nan)
 
     def check(self) -> None:
