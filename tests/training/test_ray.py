@@ -267,9 +267,11 @@ def test_without_enough_cpus_one_line_says_so(tmp_path: Path, pool: Actors) -> N
     lacking = ["training.simulations=4", "training.worker_timeout_s=20"]
     with pytest.raises(TrafficRLError) as raised:
         train(tmp_path / "run", pool, *lacking)
-    assert str(raised.value) == (
-        "simulation 2: no worker began within 20 s (training.worker_timeout_s): the cluster has "
-        "2 CPUs on 2 machines, 0 of them free, and training.simulations is 4, of one CPU each"
+    # Which of them have the CPUs is for Ray to say.
+    assert re.fullmatch(
+        r"simulation \d: no worker began within 20 s \(training.worker_timeout_s\): the cluster "
+        "has 2 CPUs on 2 machines, 0 of them free, and training.simulations is 4, of one CPU each",
+        str(raised.value),
     )
 
 
