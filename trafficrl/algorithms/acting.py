@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
 
@@ -15,6 +19,8 @@ from trafficrl.nn.policies import (
     Policy,
     TanhGaussianPolicy,
 )
+
+Gaussian = TypeVar("Gaussian", GaussianPolicy, TanhGaussianPolicy)
 
 
 def decide(
@@ -46,56 +52,42 @@ def make_policy(
     generator: torch.Generator,
 ) -> GaussianPolicy | CategoricalPolicy:
     """The kind of policy that the actions need; ``width`` inputs for each neighbour."""
-    if spec.n_choices:
-        return _choosing(spec, settings, sets, width, generator)
-    return GaussianPolicy(
-        sets,
-        spec.policy_width * width,
-        settings.policy_hidden,
-        spec.action_dim,
-        activation=settings.activation,
-        center=spec.action_center,
-        scale=spec.action_scale,
-        initial_mean=settings.initial_action_mean,
-        initial_std=settings.initial_action_std,
-        min_std=settings.min_action_std,
-        learn_std=settings.learn_action_std,
-        generator=generator,
+    gaussian = partial(
+        GaussianPolicy, min_std=settings.min_action_std, learn_std=settings.learn_action_std
     )
+    return _made(gaussian, spec, settings, sets, width, generator)
 
 
 def make_squashed_policy(
     spec: AgentSpec, settings: SACSettings, sets: int, width: int, generator: torch.Generator
 ) -> TanhGaussianPolicy | CategoricalPolicy:
     """The same for soft actor-critic, whose actions are squashed and whose spread is learned."""
-    if spec.n_choices:
-        return _choosing(spec, settings, sets, width, generator)
-    return TanhGaussianPolicy(
-        sets,
-        spec.policy_width * width,
-        settings.policy_hidden,
-        spec.action_dim,
-        activation=settings.activation,
-        center=spec.action_center,
-        scale=spec.action_scale,
-        initial_mean=settings.initial_action_mean,
-        initial_std=settings.initial_action_std,
-        generator=generator,
-    )
+    return _made(TanhGaussianPolicy, spec, settings, sets, width, generator)
 
 
-def _choosing(
+def _made(
+    gaussian: Callable[..., Gaussian],
     spec: AgentSpec,
     settings: ActorCriticSettings | SACSettings,
     sets: int,
     width: int,
     generator: torch.Generator,
-) -> CategoricalPolicy:
-    return CategoricalPolicy(
-        sets,
-        spec.policy_width * width,
-        settings.policy_hidden,
-        spec.n_choices,
-        activation=settings.activation,
-        generator=generator,
+) -> Gaussian | CategoricalPolicy:
+    """A ``gaussian`` one, but where there are choices."""
+    network: dict[str, Any] = {
+        "sets": sets,
+        "inputs": spec.policy_width * width,
+        "hidden": settings.policy_hidden,
+        "activation": settings.activation,
+        "generator": generator,
+    }
+    if spec.n_choices:
+        return CategoricalPolicy(n_choices=spec.n_choices, **network)
+    return gaussian(
+        action_dim=spec.action_dim,
+        center=spec.action_center,
+        scale=spec.action_scale,
+        initial_mean=settings.initial_action_mean,
+        initial_std=settings.initial_action_std,
+        **network,
     )

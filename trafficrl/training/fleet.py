@@ -17,7 +17,10 @@ from trafficrl.training.workers import Call, Pool, RemoteShard, WorkerLost
 
 
 class Member(Protocol):
-    """A shard, wherever it is; a call begins with ``start`` and ends with ``result``."""
+    """A shard, wherever it is; a call begins with ``start`` and ends with ``result``.
+
+    ``result`` raises ``WorkerLost`` where its worker was lost and another one has the call.
+    """
 
     def start(self, call: Call, state: State | None = None) -> None: ...
     def result(self) -> Any: ...
